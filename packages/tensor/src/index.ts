@@ -1,2 +1,59 @@
-/// <reference types="@webgpu/types" preserve="true" />
-export {};
+/** @file The public surface of @graftml/tensor. */
+export { bytesPerElement, type DType } from "./dtype.ts";
+export { DeviceError, GraftError, ShapeError, TraceError } from "./errors.ts";
+export { type Aval, sameShape, type Shape, show, sizeOf, stridesOf } from "./shape.ts";
+export { apply, applyAll, type Node, record, type Region, type Tensor, Trace } from "./tensor.ts";
+export { checkpoint } from "./trace/checkpoint.ts";
+export { grad } from "./trace/grad.ts";
+export { print, reachable } from "./trace/graph.ts";
+export { assign } from "./ops/assign.ts";
+export { attention, type AttentionAttrs } from "./ops/attention.ts";
+export { crossEntropy, IGNORE, linearCrossEntropy, linearHead } from "./ops/cross-entropy.ts";
+export {
+  add,
+  cast,
+  div,
+  elementwise,
+  exp,
+  fill,
+  gelu,
+  less,
+  log,
+  maximum,
+  mul,
+  relu,
+  scale,
+  shift,
+  sigmoid,
+  silu,
+  sqrt,
+  square,
+  sub,
+  tanh,
+  where,
+} from "./ops/elementwise.ts";
+export { gather } from "./ops/gather.ts";
+export { concat, reshape, slice, transpose, updateRows } from "./ops/layout.ts";
+export { leaf, type LeafAttrs } from "./ops/leaf.ts";
+export { linear, matmul, type MatmulLayout } from "./ops/linear.ts";
+export { layerNorm, rmsNorm } from "./ops/norm.ts";
+export type { InlineContext, Lowering, Op, Spec, Value, VjpContext } from "./ops/op.ts";
+export { dropout, keyOf, uniform, uniformAt } from "./ops/random.ts";
+export { mean, sum, sumTo } from "./ops/reduce.ts";
+export { rope } from "./ops/rope.ts";
+export { type Dispatch, f32, grid, input, type Kernel, type Operand, output, scratch } from "./kernels/kernel.ts";
+export type { Target } from "./kernels/target.ts";
+export { type Literal, run } from "./run.ts";
+export { f16ToNumber, hostRuntime } from "./runtime/host.ts";
+export type {
+  Bucket,
+  Declaration,
+  Member,
+  MemoryPlan,
+  Outputs,
+  Program,
+  Runtime,
+  Source,
+  Store,
+  Values,
+} from "./runtime/runtime.ts";

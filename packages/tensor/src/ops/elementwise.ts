@@ -1,0 +1,240 @@
+/** @file Ops that act on one element at a time, with numpy's broadcasting. Chains of them are fused into one kernel. */
+import { mapLowering } from "../kernels/map.ts";
+import { broadcastShapes, broadcastStrides, type Aval, type Shape, sizeOf, stridesOf } from "../shape.ts";
+import { apply, record, type Tensor, type Trace } from "../tensor.ts";
+import type { InlineContext, Op, VjpContext } from "./op.ts";
+import { sumTo } from "./reduce.ts";
+
+interface Rule<A> {
+  readonly name: string;
+  /** The element's value; `index` is its place in the output. */
+  readonly f: (args: readonly number[], attrs: A, index: number) => number;
+  readonly wgsl: (args: readonly string[], attrs: A, at: InlineContext) => string;
+  /** Cotangent of input i before it is summed over broadcast axes. */
+  readonly vjp?: (g: Tensor, i: number, c: VjpContext<A>) => Tensor | null;
+}
+
+/**
+ * An elementwise op. The result is i32 if every input is, else f32; kernels compute in f32, which is exact for integers
+ * up to 2²⁴.
+ */
+export function elementwise<A>({ name, f, wgsl, vjp }: Rule<A>): Op<A> {
+  const op: Op<A> = {
+    name,
+    infer(inputs): readonly Aval[] {
+      const shape = inputs.reduce<Shape>((s, t) => broadcastShapes(name, s, t.shape), []);
+      return [{ shape, dtype: inputs.length > 0 && inputs.every((t) => t.dtype === "i32") ? "i32" : "f32" }];
+    },
+    reference(inputs, { attrs, inputs: avals, outputs: [out] }) {
+      const { shape } = out!;
+      const to = stridesOf(shape);
+      const from = avals.map((a) => broadcastStrides(a.shape, shape));
+      const y = new Float64Array(sizeOf(shape));
+      for (let index = 0; index < y.length; index++) {
+        const args = inputs.map((x, k) => {
+          let at = 0;
+          for (let axis = 0; axis < shape.length; axis++)
+            at += (Math.floor(index / to[axis]!) % shape[axis]!) * from[k]![axis]!;
+          return x[at]!;
+        });
+        y[index] = f(args, attrs, index);
+      }
+      return [y];
+    },
+    kernel: (spec, target) => mapLowering(op, spec, target),
+    inline: wgsl,
+    ...(vjp && {
+      vjp: (c: VjpContext<A>) =>
+        c.node.inputs.map((x, i) => {
+          if (!c.needs(i)) return null;
+          const g = vjp(c.cotangent(0), i, c);
+          return g && sumTo(g, x.shape);
+        }),
+    }),
+  };
+  return op;
+}
+
+type None = Record<never, never>;
+const none: None = {};
+
+const unary = (
+  name: string,
+  f: (x: number) => number,
+  wgsl: (x: string, at: InlineContext) => string,
+  vjp?: (g: Tensor, x: Tensor, y: () => Tensor) => Tensor,
+): Op<None> =>
+  elementwise<None>({
+    name,
+    f: ([x]) => f(x!),
+    wgsl: ([x], _, at) => wgsl(x ?? "", at),
+    ...(vjp && { vjp: (g: Tensor, _: number, c: VjpContext<None>) => vjp(g, c.input(0), () => c.output(0)) }),
+  });
+
+const fillOp = elementwise<{ readonly value: number; readonly shape: Shape }>({
+  name: "fill",
+  f: (_, { value }) => value,
+  wgsl: (_, { value }, { type }) => `${type}(${literal(value)})`,
+});
+const fillShaped: typeof fillOp = { ...fillOp, infer: (_, { shape }) => [{ shape, dtype: "f32" }] };
+
+const addOp = elementwise<None>({ name: "add", f: ([a, b]) => a! + b!, wgsl: ([a, b]) => `(${a} + ${b})`, vjp: (g) => g });
+const subOp = elementwise<None>({
+  name: "sub",
+  f: ([a, b]) => a! - b!,
+  wgsl: ([a, b]) => `(${a} - ${b})`,
+  vjp: (g, i) => (i === 0 ? g : scale(g, -1)),
+});
+const mulOp = elementwise<None>({
+  name: "mul",
+  f: ([a, b]) => a! * b!,
+  wgsl: ([a, b]) => `(${a} * ${b})`,
+  vjp: (g, i, c) => mul(g, c.input(1 - i)),
+});
+const divOp = elementwise<None>({
+  name: "div",
+  f: ([a, b]) => a! / b!,
+  wgsl: ([a, b]) => `(${a} / ${b})`,
+  vjp: (g, i, c) => (i === 0 ? div(g, c.input(1)) : scale(div(mul(g, c.output(0)), c.input(1)), -1)),
+});
+const maxOp = elementwise<None>({
+  name: "maximum",
+  f: ([a, b]) => Math.max(a!, b!),
+  wgsl: ([a, b]) => `max(${a}, ${b})`,
+  // Where both are equal the whole cotangent goes to the second, so that relu has gradient 0 at 0 as in PyTorch.
+  vjp: (g, i, c) => {
+    const first = less(c.input(1), c.input(0));
+    return i === 0 ? mul(g, first) : sub(g, mul(g, first));
+  },
+});
+const lessOp = elementwise<None>({
+  name: "less",
+  f: ([a, b]) => (a! < b! ? 1 : 0),
+  wgsl: ([a, b], _, { type }) => `select(${type}(0.0), ${type}(1.0), ${a} < ${b})`,
+  vjp: () => null,
+});
+const whereOp = elementwise<None>({
+  name: "where",
+  f: ([c, a, b]) => (c! !== 0 ? a! : b!),
+  wgsl: ([c, a, b], _, { type }) => `select(${b}, ${a}, ${c} != ${type}(0.0))`,
+  vjp: (g, i, c) => {
+    const zero = fill(c.node.trace, [], 0);
+    return i === 0 ? null : i === 1 ? where(c.input(0), g, zero) : where(c.input(0), zero, g);
+  },
+});
+const affineOp = elementwise<{ readonly scale: number; readonly shift: number }>({
+  name: "affine",
+  f: ([x], { scale: s, shift }) => x! * s + shift,
+  wgsl: ([x], { scale: s, shift }) =>
+    shift === 0 ? `(${x} * ${literal(s)})` : s === 1 ? `(${x} + ${literal(shift)})` : `(${x} * ${literal(s)} + ${literal(shift)})`,
+  vjp: (g, _, { attrs }) => (attrs.scale === 1 ? g : scale(g, attrs.scale)),
+});
+const castOp: Op<{ readonly to: "f32" | "i32" }> = {
+  ...elementwise<{ readonly to: "f32" | "i32" }>({
+    name: "cast",
+    f: ([x], { to }) => (to === "i32" ? Math.trunc(x!) : x!),
+    wgsl: ([x], { to }) => (to === "i32" ? `trunc(${x})` : `${x}`),
+    vjp: (g, _, { attrs }) => (attrs.to === "f32" ? g : null),
+  }),
+  infer: ([x], { to }) => [{ shape: x!.shape, dtype: to }],
+};
+
+const expOp = unary("exp", Math.exp, (x) => `exp(${x})`, (g, _, y) => mul(g, y()));
+const logOp = unary("log", Math.log, (x) => `log(${x})`, (g, x) => div(g, x));
+const sqrtOp = unary("sqrt", Math.sqrt, (x) => `sqrt(${x})`, (g, _, y) => scale(div(g, y()), 0.5));
+const sigmoidOp = unary(
+  "sigmoid",
+  (x) => 1 / (1 + Math.exp(-x)),
+  (x, { type }) => `(${type}(1.0) / (${type}(1.0) + exp(-${x})))`,
+  (g, _, y) => mul(g, sub(y(), square(y()))),
+);
+// tanh overflows in some drivers' exp-based implementation: beyond ±15 it is ±1 in f32.
+const tanhWgsl = (x: string, { type }: InlineContext): string => `tanh(clamp(${x}, ${type}(-15.0), ${type}(15.0)))`;
+const tanhOp = unary("tanh", Math.tanh, tanhWgsl, (g, _, y) => sub(g, mul(g, square(y()))));
+const siluOp = unary(
+  "silu",
+  (x) => x / (1 + Math.exp(-x)),
+  (x, { type }) => `(${x} / (${type}(1.0) + exp(-${x})))`,
+  (g, x) => mul(g, siluGrad(x)),
+);
+const siluGradOp = unary(
+  "siluGrad",
+  (x) => {
+    const s = 1 / (1 + Math.exp(-x));
+    return s * (1 + x * (1 - s));
+  },
+  (x, { type }) =>
+    `((${type}(1.0) + ${x} * (${type}(1.0) - ${type}(1.0) / (${type}(1.0) + exp(-${x})))) / (${type}(1.0) + exp(-${x})))`,
+);
+
+const GELU = Math.sqrt(2 / Math.PI);
+const geluInner = (x: number): number => GELU * (x + 0.044715 * x ** 3);
+const geluOp = unary(
+  "gelu",
+  (x) => 0.5 * x * (1 + Math.tanh(geluInner(x))),
+  (x, at) => `(0.5 * ${x} * (${at.type}(1.0) + ${tanhWgsl(geluInnerWgsl(x), at)}))`,
+  (g, x) => mul(g, apply(geluGradOp, [x], none)),
+);
+const geluInnerWgsl = (x: string): string => `(${GELU} * (${x} + 0.044715 * ${x} * ${x} * ${x}))`;
+const geluGradOp = unary(
+  "geluGrad",
+  (x) => {
+    const t = Math.tanh(geluInner(x));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * GELU * (1 + 3 * 0.044715 * x * x);
+  },
+  (x, at) => {
+    const t = tanhWgsl(geluInnerWgsl(x), at);
+    const one = `${at.type}(1.0)`;
+    return `(0.5 * (${one} + ${t}) + 0.5 * ${x} * (${one} - ${t} * ${t}) * ${GELU} * (${one} + ${3 * 0.044715} * ${x} * ${x}))`;
+  },
+);
+
+/** A WGSL float literal; shortest text that reads back as the same f32. */
+export function literal(x: number): string {
+  if (!Number.isFinite(x)) throw new RangeError(`WGSL has no literal for ${x}.`);
+  const text = String(Math.fround(x));
+  return /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
+}
+
+/** A tensor of `shape` with one value everywhere. */
+export const fill = (trace: Trace, shape: Shape, value: number): Tensor =>
+  record(trace, fillShaped, [], { value, shape })[0] as Tensor; // fill has one output
+/** a + b */
+export const add = (a: Tensor, b: Tensor): Tensor => apply(addOp, [a, b], none);
+/** a − b */
+export const sub = (a: Tensor, b: Tensor): Tensor => apply(subOp, [a, b], none);
+/** a · b, element by element. */
+export const mul = (a: Tensor, b: Tensor): Tensor => apply(mulOp, [a, b], none);
+/** a / b */
+export const div = (a: Tensor, b: Tensor): Tensor => apply(divOp, [a, b], none);
+/** max(a, b) */
+export const maximum = (a: Tensor, b: Tensor): Tensor => apply(maxOp, [a, b], none);
+/** 1 where a < b, else 0; has no gradient. */
+export const less = (a: Tensor, b: Tensor): Tensor => apply(lessOp, [a, b], none);
+/** a where the condition is not 0, else b. */
+export const where = (condition: Tensor, a: Tensor, b: Tensor): Tensor => apply(whereOp, [condition, a, b], none);
+/** x · factor, for a factor known when tracing; it becomes part of the shader. */
+export const scale = (x: Tensor, factor: number): Tensor => apply(affineOp, [x], { scale: factor, shift: 0 });
+/** x + term, for a term known when tracing. */
+export const shift = (x: Tensor, term: number): Tensor => apply(affineOp, [x], { scale: 1, shift: term });
+/** The same values as another type; to i32 by truncation. */
+export const cast = (x: Tensor, to: "f32" | "i32"): Tensor => (x.dtype === to ? x : apply(castOp, [x], { to }));
+/** eˣ */
+export const exp = (x: Tensor): Tensor => apply(expOp, [x], none);
+/** Natural logarithm. */
+export const log = (x: Tensor): Tensor => apply(logOp, [x], none);
+/** √x */
+export const sqrt = (x: Tensor): Tensor => apply(sqrtOp, [x], none);
+/** x² */
+export const square = (x: Tensor): Tensor => mul(x, x);
+/** 1 / (1 + e⁻ˣ) */
+export const sigmoid = (x: Tensor): Tensor => apply(sigmoidOp, [x], none);
+/** Hyperbolic tangent. */
+export const tanh = (x: Tensor): Tensor => apply(tanhOp, [x], none);
+/** max(x, 0) */
+export const relu = (x: Tensor): Tensor => maximum(x, fill(x.node.trace, [], 0));
+/** x · sigmoid(x); also called swish. @see Elfwing et al. 2017. */
+export const silu = (x: Tensor): Tensor => apply(siluOp, [x], none);
+const siluGrad = (x: Tensor): Tensor => apply(siluGradOp, [x], none);
+/** ½x(1 + tanh(√(2/π)(x + 0.044715x³))): Hugging Face's `gelu_new` and `gelu_pytorch_tanh`. @see Hendrycks & Gimpel 2016. */
+export const gelu = (x: Tensor): Tensor => apply(geluOp, [x], none);

@@ -1,0 +1,212 @@
+/** @file The f64 interpreter as a runtime: the oracle for every kernel, and the way to run without a GPU. */
+import { ShapeError, TraceError } from "../errors.ts";
+import { leaf, type LeafAttrs } from "../ops/leaf.ts";
+import type { Value } from "../ops/op.ts";
+import { show, sizeOf } from "../shape.ts";
+import { type Node, Trace, type Tensor } from "../tensor.ts";
+import { print, reachable } from "../trace/graph.ts";
+import { checkUpdates } from "../trace/updates.ts";
+import {
+  type Bucket,
+  type Declaration,
+  layoutGroup,
+  type Member,
+  type MemoryPlan,
+  type Outputs,
+  type Program,
+  type Runtime,
+  type Source,
+  type Store,
+} from "./runtime.ts";
+
+/** A runtime that evaluates every op by its `reference` in float64. Slow, exact, needs nothing. */
+export function hostRuntime({ maxBinding = 2 ** 27 }: { readonly maxBinding?: number } = {}): Runtime {
+  const stores: HostStore[] = [];
+  return {
+    name: "f64 interpreter",
+    maxBinding,
+    store: () => {
+      const store = new HostStore(maxBinding);
+      stores.push(store);
+      return store;
+    },
+    plan: (store, build) => memoryOf(collect(build), store),
+    compile: async (store, build) => {
+      if (!(store instanceof HostStore)) throw new TraceError("compile: the store belongs to another runtime.");
+      return hostProgram(store, collect(build));
+    },
+    allocated: () => {
+      const bytes: Record<string, number> = {};
+      for (const store of stores) for (const [kind, n] of store.bytes()) bytes[kind] = (bytes[kind] ?? 0) + n;
+      return bytes;
+    },
+    dispose: () => stores.forEach((s) => s.clear()),
+  };
+}
+
+interface Collected {
+  readonly outputs: Outputs;
+  readonly nodes: readonly Node[];
+}
+
+/** Traces a function and keeps what its outputs and its updates need. */
+export function collect(build: (trace: Trace) => Outputs): Collected {
+  const trace = new Trace();
+  const outputs = build(trace);
+  const updates = trace.nodes.filter((n) => n.op.updates === true).flatMap((n) => n.outputs);
+  const nodes = reachable([...Object.values(outputs), ...updates]);
+  checkUpdates(nodes);
+  return { outputs, nodes };
+}
+
+function memoryOf({ nodes }: Collected, store: Store): MemoryPlan {
+  const bytes: Record<string, number> = { activations: 0 };
+  for (const node of nodes)
+    if (node.op === leaf) {
+      const { kind, name } = node.attrs as LeafAttrs; // a leaf's attrs
+      const n = 8 * sizeOf(node.outputs[0]!.shape);
+      const key = kind === "param" ? (store.declaration(name).kind ?? "weights") : "transfer";
+      bytes[key] = (bytes[key] ?? 0) + n;
+    } else if (node.op.aliases === undefined)
+      for (const t of node.outputs) bytes["activations"]! += 8 * sizeOf(t.shape);
+  return bytes;
+}
+
+class HostStore implements Store {
+  readonly #declared = new Map<string, Declaration>();
+  readonly #values = new Map<string, Value>();
+  readonly #maxBinding: number;
+
+  constructor(maxBinding: number) {
+    this.#maxBinding = maxBinding;
+  }
+
+  declare(name: string, declaration: Declaration): void {
+    if (this.#declared.has(name)) throw new TraceError(`${name} is declared twice.`);
+    this.#declared.set(name, declaration);
+  }
+
+  group(name: string, members: readonly Member[], kind: string): readonly Bucket[] {
+    const sources = new Map(members.map((m) => [m.name, m]));
+    const buckets = layoutGroup(name, members, this.#maxBinding);
+    for (const bucket of buckets) {
+      this.declare(bucket.name, { shape: [bucket.size], dtype: "f32", kind });
+      const all = new Float64Array(bucket.size);
+      this.#values.set(bucket.name, all);
+      for (const { name: member, shape, offset } of bucket.members) {
+        const values = sources.get(member)?.values;
+        this.declare(member, { shape, dtype: "f32", kind, ...(values && { values }) });
+        if (values === undefined) this.#values.set(member, all.subarray(offset, offset + sizeOf(shape)));
+        else this.#pending.push({ bucket, member, offset, size: sizeOf(shape), values });
+      }
+    }
+    return buckets;
+  }
+  readonly #pending: { bucket: Bucket; member: string; offset: number; size: number; values: () => Source | Promise<Source> }[] = [];
+
+  has(name: string): boolean {
+    return this.#declared.has(name);
+  }
+
+  declaration(name: string): Declaration {
+    const declaration = this.#declared.get(name);
+    if (declaration === undefined) throw new TraceError(`the store has no parameter ${name}.`);
+    return declaration;
+  }
+
+  /** The parameter's own array; a group's member shares the memory of its bucket. */
+  async value(name: string): Promise<Value> {
+    for (const { bucket, member, offset, size, values } of this.#pending.splice(0)) {
+      const part = this.#values.get(bucket.name)!.subarray(offset, offset + size);
+      part.set(checked(member, await values(), size));
+      this.#values.set(member, part);
+    }
+    const { shape, values } = this.declaration(name);
+    let value = this.#values.get(name);
+    if (value === undefined) {
+      value = values === undefined ? new Float64Array(sizeOf(shape)) : Float64Array.from(checked(name, await values(), sizeOf(shape)));
+      this.#values.set(name, value);
+    }
+    return value;
+  }
+
+  async read(name: string): Promise<Float64Array> {
+    return (await this.value(name)).slice();
+  }
+
+  async write(name: string, values: Source): Promise<void> {
+    (await this.value(name)).set(checked(name, values, sizeOf(this.declaration(name).shape)));
+  }
+
+  delete(...names: readonly string[]): void {
+    for (const name of names) {
+      this.#declared.delete(name);
+      this.#values.delete(name);
+    }
+  }
+
+  *bytes(): Iterable<readonly [string, number]> {
+    for (const [name, value] of this.#values) {
+      const owner = value.byteLength === value.buffer.byteLength; // a member's bytes are its bucket's
+      if (owner) yield [this.#declared.get(name)?.kind ?? "weights", value.byteLength];
+    }
+  }
+
+  clear(): void {
+    this.#declared.clear();
+    this.#values.clear();
+  }
+}
+
+/** Values with f16 words decoded and the length checked. */
+function checked(name: string, values: Source, size: number): ArrayLike<number> {
+  if (values.length !== size) throw new ShapeError(`${name}: got ${values.length} values, wants ${size}.`);
+  return values instanceof Uint16Array ? Float64Array.from(values, f16ToNumber) : values;
+}
+
+/** The number that a half-precision word stands for. */
+export function f16ToNumber(word: number): number {
+  const sign = word & 0x8000 ? -1 : 1;
+  const exponent = (word >> 10) & 31;
+  const fraction = word & 1023;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+async function hostProgram(store: HostStore, collected: Collected): Promise<Program> {
+  const { nodes, outputs } = collected;
+  const fixed = new Map<Tensor, Value>();
+  for (const { op, attrs, outputs: [t] } of nodes)
+    if (op === leaf) {
+      const l = attrs as LeafAttrs; // a leaf's attrs
+      if (l.kind === "param") {
+        const { shape } = store.declaration(l.name);
+        if (sizeOf(shape) !== sizeOf(t!.shape)) throw new ShapeError(`${l.name} is ${show(shape)} in the store and ${show(t!.shape)} in the trace.`);
+        fixed.set(t!, await store.value(l.name));
+      } else if (l.kind === "constant") fixed.set(t!, Float64Array.from(l.values()));
+    }
+  return {
+    memory: memoryOf(collected, store),
+    text: print(nodes),
+    run: async (inputs) => {
+      const values = new Map(fixed);
+      for (const node of nodes) {
+        if (node.op === leaf) {
+          const l = node.attrs as LeafAttrs; // a leaf's attrs
+          const t = node.outputs[0]!;
+          if (l.kind === "input") {
+            const given = inputs[l.name];
+            if (given === undefined) throw new ShapeError(`run: input ${l.name} is missing.`);
+            values.set(t, Float64Array.from(checked(l.name, given, sizeOf(t.shape))));
+          }
+          continue;
+        }
+        const args = node.inputs.map((t) => values.get(t)!);
+        const spec = { inputs: node.inputs, outputs: node.outputs, attrs: node.attrs };
+        node.op.reference(args, spec).forEach((v, i) => values.set(node.outputs[i]!, v));
+      }
+      return Object.fromEntries(Object.entries(outputs).map(([name, t]) => [name, values.get(t)!.slice()]));
+    },
+    dispose: () => undefined,
+  };
+}

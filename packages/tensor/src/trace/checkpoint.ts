@@ -1,0 +1,41 @@
+/** @file Activation checkpointing as a rule on the graph: values of a region are recomputed instead of kept. */
+import { record, type Node, type Region, type Tensor } from "../tensor.ts";
+
+let regions = 0;
+
+/**
+ * Applies `f` to `x` without keeping what it computes: the backward pass recomputes it when it first needs a value from
+ * inside. Values and gradients are the same bits. A region inside a region is part of the outer one.
+ * @see Chen et al. 2016, "Training deep nets with sublinear memory cost".
+ */
+export function checkpoint<R>(x: Tensor, f: (x: Tensor) => R): R {
+  const { trace } = x.node;
+  if (trace.region !== null) return f(x);
+  trace.region = { id: regions++ };
+  try {
+    return f(x);
+  } finally {
+    trace.region = null;
+  }
+}
+
+/**
+ * Gives the backward pass values it may use: those outside of regions as they are, those inside as clones, made on first
+ * use. Because nodes run in the order of their creation, clones run late by construction.
+ */
+export function recomputer(): (t: Tensor) => Tensor {
+  const clones = new Map<Node, readonly Tensor[]>();
+  const recompute = (t: Tensor, within: Region | null): Tensor => {
+    const { node } = t;
+    if (node.region === null || (within !== null && node.region !== within)) return t;
+    let outputs = clones.get(node);
+    if (outputs === undefined) {
+      const region = node.region;
+      const inputs = node.inputs.map((input) => recompute(input, region));
+      outputs = node.trace.within(node.label, () => record(node.trace, node.op, inputs, node.attrs));
+      clones.set(node, outputs);
+    }
+    return outputs[t.index] as Tensor; // a clone has the outputs of its original
+  };
+  return (t) => recompute(t, null);
+}
