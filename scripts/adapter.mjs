@@ -5,5 +5,5 @@ const { create } = await import("webgpu");
 const gpu = create([]); // kept in scope: Dawn's instance must outlive its adapters
 const adapter = await gpu.requestAdapter();
 if (adapter === null) process.exit(1);
-console.log(adapter.info.description || adapter.info.device || adapter.info.vendor || "unnamed adapter");
+console.log(adapter.info.description || adapter.info.device || adapter.info.vendor || "an unnamed adapter");
 process.exit(0);

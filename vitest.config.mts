@@ -7,12 +7,16 @@ import { defaultServerConditions } from "vite";
 import { defineConfig } from "vitest/config";
 
 const root = import.meta.dirname;
-const tests = (kind: string): string[] => [`{packages,apps}/*/{src,test}/**/*${kind}.test.ts`];
+const tests = (kind: string): string[] => [
+  `{packages,apps}/*/{src,test}/**/*${kind}.test.ts`,
+  `scripts/*${kind}.test.mts`,
+];
 
 /** Says in one line which test files do not run, and why; returns the pattern that leaves them out. */
 function leaveOut(patterns: readonly string[], why: string): string[] {
   const files = patterns.flatMap((pattern) => globSync(pattern, { cwd: root })).toSorted();
-  if (files.length > 0) console.warn(`NOT RUN: ${why}; ${files.length} file(s): ${files.map((file) => basename(file)).join(", ")}`);
+  if (files.length > 0)
+    console.warn(`NOT RUN: ${why}; ${files.length} file(s): ${files.map((file) => basename(file)).join(", ")}`);
   return [...patterns];
 }
 
@@ -24,7 +28,8 @@ function withoutAdapter(): string[] {
 
 function withoutShared(): string[] {
   if (existsSync(join(root, "../shared/models"))) return [];
-  if (process.env["CI"] === "true") throw new Error("../shared is absent: in CI the reference folder must lie beside the clone.");
+  if (process.env["CI"] === "true")
+    throw new Error("../shared is absent: in CI the reference folder must lie beside the clone.");
   return leaveOut(tests(".shared"), "../shared is absent, so nothing is compared with the reference models and data");
 }
 
@@ -42,15 +47,32 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "unit", include: tests(""), exclude: [...always, ...tests(".gpu"), ...tests(".shared")], sequence: { groupOrder: 0 } },
+        test: {
+          name: "unit",
+          include: tests(""),
+          exclude: [...always, ...tests(".gpu"), ...tests(".shared")],
+          sequence: { groupOrder: 0 },
+        },
       },
       {
         extends: true,
-        test: { ...oneDevice, name: "gpu", include: tests(".gpu"), exclude: [...always, ...noAdapter], sequence: { groupOrder: 1 } },
+        test: {
+          ...oneDevice,
+          name: "gpu",
+          include: tests(".gpu"),
+          exclude: [...always, ...noAdapter],
+          sequence: { groupOrder: 1 },
+        },
       },
       {
         extends: true,
-        test: { ...oneDevice, name: "shared", include: tests(".shared"), exclude: [...always, ...noShared, ...(noAdapter.length > 0 ? tests(".gpu.shared") : [])], sequence: { groupOrder: 2 } },
+        test: {
+          ...oneDevice,
+          name: "shared",
+          include: tests(".shared"),
+          exclude: [...always, ...noShared, ...(noAdapter.length > 0 ? tests(".gpu.shared") : [])],
+          sequence: { groupOrder: 2 },
+        },
       },
     ],
   },
