@@ -1,1 +1,26 @@
-export {};
+/** @file The public surface of @graftml/peft: the contract between models, methods, trainers and files. */
+export { z } from "zod";
+export { adapt, type Adapter, census, sites } from "./adapt.ts";
+export { AdaptError, ConfigError, NotMergeable, StateError, TargetError } from "./errors.ts";
+export { copyOf, type Init, kaimingUniform, normal, ones, type Rng, rngOf, uniformWithin, zeros } from "./init.ts";
+export type { Interchange, InterchangeContext, JsonObject, NamedValues } from "./interchange.ts";
+export {
+  type Adaptation,
+  type Adapted,
+  type Attachment,
+  type Configurable,
+  CONTRACT,
+  defineMethod,
+  type Here,
+  type LinearAttachment,
+  type LinearWeights,
+  type Method,
+  type OwnOptions,
+  parseConfig,
+  type Progress,
+  type Wrap,
+} from "./method.ts";
+export type { Base, Model, ModelInfo, TokenBatch } from "./model.ts";
+export { type Census, inF32, type Layer, openScope, type Owned, type Scope, type ScopeOptions } from "./scope.ts";
+export { type Heads, type Kind, type Kinds, type Next, type Residual, type Site, type SiteSpec } from "./site.ts";
+export { covers, nearest, type Target } from "./target.ts";

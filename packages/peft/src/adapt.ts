@@ -1,0 +1,71 @@
+/** @file An adapter: configured methods resolved on a model, with the parameters they own. */
+import { Trace } from "@graftml/tensor";
+import { AdaptError } from "./errors.ts";
+import { type Adapted, CONTRACT } from "./method.ts";
+import type { Model } from "./model.ts";
+import { type Census, chosen, type Layer, layersOf, openScope, type Owned } from "./scope.ts";
+import type { Kind, Site } from "./site.ts";
+import { checkTarget } from "./target.ts";
+
+/** A stack of configured methods on one model. It holds no values: those live in a store, under the owned names. */
+export interface Adapter {
+  readonly id: string;
+  readonly methods: readonly Adapted[];
+  /** The onion's layers, innermost first. */
+  readonly layers: readonly Layer[];
+  /** Every parameter its methods own, in the order the model meets them. */
+  readonly owned: readonly Owned[];
+  /** Sites of the model, and which of its methods attach there. */
+  readonly sites: readonly { readonly site: Site; readonly methods: readonly string[] }[];
+  /** Whether training changes its parameters; a frozen one may lie under another. */
+  readonly trainable: boolean;
+}
+
+/** Everything a pass through the model meets, found by tracing it once without a device. */
+export function census<Batch>(model: Model<Batch>, layers: readonly Layer[] = [], { train = true } = {}): Census {
+  const trace = new Trace();
+  const scope = openScope(trace, layers, { train, model: model.info });
+  const length = Math.min(8, model.info.maxLength);
+  model.head(scope, model.forward(scope, model.inputs(trace, { batch: 1, length })));
+  return scope.census;
+}
+
+/** Every site of a model: what a method may attach to. */
+export const sites = <Batch>(model: Model<Batch>): readonly Site[] => census(model).sites;
+
+/**
+ * Resolves methods on a model, first = innermost.
+ *
+ * @param below adapters that lie inside this one; they are met first.
+ * @throws {AdaptError} if a method speaks another contract, or two cannot stand together.
+ * @throws {TargetError} if a target matches nothing.
+ */
+export function adapt<Batch>(
+  model: Model<Batch>,
+  methods: readonly Adapted[],
+  { id = "default", trainable = true, below = [] }: { readonly id?: string; readonly trainable?: boolean; readonly below?: readonly Adapter[] } = {},
+): Adapter {
+  for (const { name, method } of methods)
+    if (method.contract !== CONTRACT)
+      throw new AdaptError(`${name} speaks contract ${String(method.contract)}; this version of @graftml/peft speaks ${CONTRACT}.`);
+  if (id.includes("/") || id === "") throw new AdaptError(`"${id}" is no adapter id: it must not be empty or contain "/".`);
+  if (below.some((a) => a.id === id)) throw new AdaptError(`two adapters of the stack have the id "${id}".`);
+  const layers = layersOf(id, methods);
+  const found = census(model, [...below.flatMap((a) => a.layers), ...layers]);
+  for (const { name, adaptation } of methods)
+    // Keys of an Adaptation are kinds; Object.entries forgets it.
+    for (const [kind, attachment] of Object.entries(adaptation)) checkTarget(name, kind as Kind, attachment.at, found.sites);
+  const attachedTo = (site: Site): string[] =>
+    methods.flatMap(({ name, adaptation }) => {
+      const attachment = adaptation[site.kind];
+      return attachment !== undefined && chosen<Kind>(attachment as Parameters<typeof chosen<Kind>>[0], site) ? [name] : [];
+    });
+  return {
+    id,
+    methods,
+    layers,
+    owned: [...found.owned.values()].filter((o) => o.name.startsWith(`${id}/`)),
+    sites: found.sites.map((site) => ({ site, methods: attachedTo(site) })),
+    trainable,
+  };
+}

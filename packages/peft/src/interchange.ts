@@ -1,0 +1,32 @@
+/** @file How a method's files look to Hugging Face PEFT. */
+import type { ModelInfo } from "./model.ts";
+import type { Site } from "./site.ts";
+import type { Shape, Values } from "@graftml/tensor";
+
+/** A JSON object as it stands in adapter_config.json. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** Named values with their shapes. */
+export type NamedValues = ReadonlyMap<string, { readonly shape: Shape; readonly values: Values }>;
+
+/** What a method's files need to know of the model they are for. */
+export interface InterchangeContext {
+  readonly model: ModelInfo;
+  /** Every site of the model. */
+  readonly sites: readonly Site[];
+}
+
+/** PEFT's names and layout for a method that PEFT has. */
+export interface Interchange<C> {
+  /** "LORA" */
+  readonly peftType: string;
+  /** The method's part of adapter_config.json. */
+  toConfig(config: C, context: InterchangeContext): JsonObject;
+  /** The method's configuration from adapter_config.json; the result is validated like a user's. */
+  fromConfig(json: JsonObject, context: InterchangeContext): Record<string, unknown>;
+  /** Only where layouts differ (a prefix packs all layers in one tensor). Default: same names, `base_model.model.` in front. */
+  readonly tensors?: {
+    pack(owned: NamedValues, context: InterchangeContext): NamedValues;
+    unpack(file: NamedValues, context: InterchangeContext): NamedValues;
+  };
+}

@@ -1,0 +1,142 @@
+/** @file What a method is: a configuration and the wraps it makes. */
+import type { DType, Shape, Tensor } from "@graftml/tensor";
+import { z } from "zod";
+import { ConfigError } from "./errors.ts";
+import type { Init } from "./init.ts";
+import type { Interchange } from "./interchange.ts";
+import type { ModelInfo } from "./model.ts";
+import type { Kind, Kinds, Next, Site } from "./site.ts";
+import { nearest, type Target } from "./target.ts";
+
+/** Version of this contract; a method says which it speaks. */
+export const CONTRACT = 1;
+
+/** Acts before, after, around or instead of `next`. */
+export type Wrap<K extends Kind> = (input: Kinds[K]["input"], next: Next<K>, here: Here<K>) => Kinds[K]["output"];
+
+/** A wrap and the sites it is for. */
+export interface Attachment<K extends Kind> {
+  readonly at: Target;
+  /** Sites of `at` to leave out. */
+  readonly exclude?: Target;
+  readonly wrap: Wrap<K>;
+}
+
+/** Weights of a linear: [out, in] and [out]. */
+export interface LinearWeights {
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+}
+
+export interface LinearAttachment extends Attachment<"linear"> {
+  /** The same change, made to the weights. Present if and only if it can be folded in. */
+  readonly merge?: (weights: LinearWeights, here: Here<"linear">) => LinearWeights;
+}
+
+/** What a configured method does to a model: at most one attachment of each kind. */
+export type Adaptation = { readonly [K in Exclude<Kind, "linear">]?: Attachment<K> } & { readonly linear?: LinearAttachment };
+
+export interface OwnOptions {
+  /** Default true. */
+  readonly trainable?: boolean;
+  /** Whether it is saved; default true. False: derivable from base and config (codes of a quantised weight). */
+  readonly persist?: boolean;
+  /** One for the whole adapter instead of one a site; default false. */
+  readonly shared?: boolean;
+  /** Factor on the learning rate; default 1. */
+  readonly lrScale?: number;
+  /** Whether weight decay applies; default true, as in torch's AdamW over all parameters. */
+  readonly decay?: boolean;
+  /** Default f32; trainable parameters are always f32. */
+  readonly dtype?: DType;
+}
+
+/** How far a run is. */
+export interface Progress {
+  /** Optimizer steps done. */
+  readonly step: number;
+  /** Optimizer steps in all. */
+  readonly steps: number;
+}
+
+/** What a wrap can do besides arithmetic. Everything is declared where it is used. */
+export interface Here<K extends Kind = Kind> {
+  readonly site: Site<K>;
+  readonly model: ModelInfo;
+  /** Whether this is a training pass: dropout acts, gates are noisy. */
+  readonly train: boolean;
+  /** A parameter this method owns, named by adapter, site and `name`. The same name twice is the same tensor. */
+  own(name: string, shape: Shape, init: Init, options?: OwnOptions): Tensor;
+  /** Adds a scalar to the training loss. */
+  penalize(term: Tensor): void;
+  /** A scalar computed on the host at every step: a temperature, a schedule. */
+  scalar(name: string, at: (progress: Progress) => number): Tensor;
+  /** Uniform noise in (0, 1): a pure function of seed, step, site and name. */
+  uniform(name: string, shape: Shape): Tensor;
+  /** `linear`: the weight [out, in] as inner methods left it. */
+  weight(): Tensor;
+  /** `linear`: the bias likewise, or null. */
+  bias(): Tensor | null;
+}
+
+/** A fine-tuning method. */
+export interface Method<C> {
+  /** The version of the contract it speaks. */
+  readonly contract: typeof CONTRACT;
+  /** "lora": its name in run files, in the CLI and in saved files. */
+  readonly name: string;
+  /** Paper or primary reference. */
+  readonly source: string;
+  /** Defaults, ranges and descriptions of its keys; what it parses to is C. */
+  readonly config: z.ZodObject;
+  adapt(config: C): Adaptation;
+  /** How its files look in Hugging Face PEFT; without it they carry `peft_type` "GRAFT_" and the name. */
+  readonly interchange?: Interchange<C>;
+}
+
+/** A method with its configuration. */
+export interface Adapted {
+  readonly name: string;
+  readonly config: unknown;
+  readonly adaptation: Adaptation;
+  readonly method: Method<never>;
+}
+
+/** A method as its package exports it: call it to configure it. */
+export interface Configurable<C, Input> {
+  (config?: Input): Adapted;
+  readonly method: Method<C>;
+}
+
+/**
+ * Makes a method from its description: `lora({ rank: 16 })` then validates and fills in defaults.
+ * @throws {ConfigError} from the returned function, naming the key, what was expected and the nearest known key.
+ */
+export function defineMethod<S extends z.ZodObject>(
+  description: Omit<Method<z.output<S>>, "config"> & { readonly config: S },
+): Configurable<z.output<S>, z.input<S>> {
+  const method: Method<z.output<S>> = description;
+  const configure = (input?: z.input<S>): Adapted => {
+    const config = parseConfig(description.name, description.config, input ?? {});
+    return { name: description.name, config, adaptation: description.adapt(config), method: method as Method<never> };
+  };
+  return Object.assign(configure, { method });
+}
+
+/** Validates a configuration strictly: unknown keys are errors that name the nearest known one. */
+export function parseConfig<S extends z.ZodObject>(name: string, schema: S, input: unknown): z.output<S> {
+  const result = schema.strict().safeParse(input);
+  if (result.success) return result.data as z.output<S>; // strict() changes what is refused, not what is returned
+  const known = Object.keys(schema.shape);
+  const lines = result.error.issues.map((issue) => {
+    const path = [name, ...issue.path].join(".");
+    if (issue.code !== "unrecognized_keys") return `${path}: ${issue.message}`;
+    return issue.keys
+      .map((key) => {
+        const near = nearest(key, known);
+        return `${path}: unknown key "${key}".${near === undefined ? ` Known keys: ${known.join(", ")}.` : ` Did you mean "${near}"?`}`;
+      })
+      .join("\n");
+  });
+  throw new ConfigError(lines.join("\n"));
+}

@@ -1,0 +1,178 @@
+/** @file The onion: a scope descends through a model, and every site it meets is wrapped by the methods that chose it. */
+import { cast, dropout, type DType, linear, type Shape, type Tensor, type Trace, uniform } from "@graftml/tensor";
+import { AdaptError } from "./errors.ts";
+import type { Adaptation, Adapted, Attachment, Here, OwnOptions, Progress } from "./method.ts";
+import type { Init } from "./init.ts";
+import type { ModelInfo } from "./model.ts";
+import { type Kind, type Kinds, type Next, type Site, siteOf, type SiteSpec } from "./site.ts";
+import { covers } from "./target.ts";
+
+/** One layer of the onion: what a configured method, or a runtime such as a key-value cache, does at its sites. */
+export interface Layer {
+  /** Id of the adapter it belongs to; owned names begin with it. */
+  readonly id: string;
+  /** Its name, for messages. */
+  readonly name: string;
+  readonly adaptation: Adaptation;
+}
+
+/** A parameter that a method owns. */
+export interface Owned extends Required<OwnOptions> {
+  /** `id/path.name`, or `id/name` if shared. */
+  readonly name: string;
+  readonly shape: Shape;
+  readonly init: Init;
+  readonly layer: Layer;
+  readonly site: Site;
+}
+
+/** What is met on the way through a model. */
+export interface Census {
+  readonly sites: Site[];
+  readonly owned: Map<string, Owned>;
+  readonly penalties: Tensor[];
+  readonly scalars: Map<string, (progress: Progress) => number>;
+}
+
+export interface ScopeOptions {
+  readonly train: boolean;
+  readonly model: ModelInfo;
+  /** Stored type of a base parameter; f32 if absent. */
+  readonly dtypeOf?: ((name: string) => DType) | undefined;
+}
+
+/** A place in a model, and the way to the places inside it. */
+export interface Scope {
+  readonly trace: Trace;
+  /** Hugging Face's module path; "" at the top. */
+  readonly path: string;
+  /** Whether this is a training pass. */
+  readonly train: boolean;
+  /** What has been met so far. */
+  readonly census: Census;
+  /** Descends: `at("self_attn")`. */
+  at(name: string): Scope;
+  /** A base parameter, as methods left it; always f32 or f16. Roles default to ["weight"] or ["bias"], by the name's end. */
+  param(name: string, shape: Shape, roles?: readonly string[]): Tensor;
+  /** Goes through a site of any kind: methods first, `base` innermost. */
+  call<K extends Kind>(kind: K, spec: SiteSpec, input: Kinds[K]["input"], base: Next<K>): Kinds[K]["output"];
+  /** y = x Wᵀ + b at a linear site, with the parameters named in Hugging Face's way. */
+  linear(x: Tensor, spec: SiteSpec & { readonly in: number; readonly out: number }): Tensor;
+  /** The model's own dropout: acts while training. */
+  dropout(x: Tensor, p: number): Tensor;
+}
+
+/**
+ * Opens a scope at the top of a model.
+ * @param layers the onion, innermost first.
+ */
+export function openScope(trace: Trace, layers: readonly Layer[], options: ScopeOptions): Scope {
+  const census: Census = { sites: [], owned: new Map(), penalties: [], scalars: new Map() };
+  const params = new Map<string, Tensor>();
+  const seen = new Set<string>();
+  const clock = (): Tensor => trace.input("clock", [2], "u32");
+
+  const meet = (site: Site): void => {
+    const key = `${site.kind} ${site.path}`;
+    if (!seen.has(key)) census.sites.push(site);
+    seen.add(key);
+  };
+
+  const param = (name: string, shape: Shape, roles: readonly string[]): Tensor => {
+    const known = params.get(name);
+    if (known !== undefined) return known;
+    const site = siteOf("param", name, { roles, shape });
+    const stored = (): Tensor => trace.param(name, shape, shape.length < 2 ? "f32" : (options.dtypeOf?.(name) ?? "f32"));
+    const value = trace.within(name, () => onion("param", site, undefined, stored));
+    params.set(name, value);
+    return value;
+  };
+
+  const here = <K extends Kind>(layer: Layer, site: Site<K>): Here<K> => ({
+    site,
+    model: options.model,
+    train: options.train,
+    own: (name, shape, init, own = {}) => {
+      const full = `${layer.id}/${own.shared === true ? "" : `${site.path}.`}${name}`;
+      const known = census.owned.get(full);
+      if (known !== undefined && known.layer !== layer)
+        throw new AdaptError(
+          `${layer.name} and ${known.layer.name} both own ${full}; give one of them an adapter of its own, with another id.`,
+        );
+      const defaults = { trainable: true, persist: true, shared: false, lrScale: 1, decay: true, dtype: "f32" } as const;
+      if (known === undefined) census.owned.set(full, { ...defaults, ...own, name: full, shape, init, layer, site });
+      return trace.param(full, shape, own.dtype ?? "f32");
+    },
+    penalize: (term) => void census.penalties.push(term),
+    scalar: (name, at) => {
+      const full = `${layer.id}/${site.path}.${name}`;
+      census.scalars.set(full, at);
+      return trace.input(full, [], "f32");
+    },
+    uniform: (name, shape) => uniform(clock(), `${layer.id}/${site.path}.${name}`, shape),
+    weight: () => param(site.weight, [site.out, site.in], ["weight"]),
+    bias: () => (site.bias ? param(`${site.path}.bias`, [site.out], ["bias"]) : null),
+  });
+
+  const onion = <K extends Kind>(kind: K, site: Site<K>, input: Kinds[K]["input"], base: Next<K>): Kinds[K]["output"] => {
+    meet(site);
+    let next = base;
+    let inner: Layer | null = null;
+    for (const layer of layers) {
+      // The attachment under key K is for kind K: Adaptation says so, but an indexed access cannot.
+      const attachment = layer.adaptation[kind] as Attachment<K> | undefined;
+      if (attachment === undefined || !chosen(attachment, site)) continue;
+      const below = next;
+      const hidden: Layer | null = inner;
+      next = (x) => {
+        let reached = hidden === null;
+        const watch: Next<K> = (y) => {
+          reached = true;
+          return below(y);
+        };
+        const result = attachment.wrap(x, watch, here(layer, site));
+        if (!reached)
+          throw new AdaptError(
+            `${layer.name} replaces ${site.path} and so hides ${hidden?.name}; leave ${site.path} out of one of them, or change their order.`,
+          );
+        return result;
+      };
+      inner = layer;
+    }
+    return next(input);
+  };
+
+  const scopeAt = (path: string): Scope => {
+    const inside = (name: string): string => (path === "" ? name : `${path}.${name}`);
+    return {
+      trace,
+      path,
+      train: options.train,
+      census,
+      at: (name) => scopeAt(inside(name)),
+      param: (name, shape, roles) => param(inside(name), shape, roles ?? [name.endsWith("bias") ? "bias" : "weight"]),
+      call: (kind, spec, input, base) => trace.within(path, () => onion(kind, siteOf(kind, path, spec), input, base)),
+      linear: (x, spec) => {
+        const site = siteOf("linear", path, spec);
+        const weight = (): Tensor => param(site.weight, [site.out, site.in], ["weight"]);
+        const bias = (): Tensor | null => (site.bias ? param(`${path}.bias`, [site.out], ["bias"]) : null);
+        return trace.within(path, () => onion("linear", site, x, (y) => linear(y, weight(), bias())));
+      },
+      dropout: (x, p) =>
+        options.train && p > 0 ? trace.within(path, () => dropout(x, p, () => uniform(clock(), `dropout ${path}`, x.shape))) : x,
+    };
+  };
+  return scopeAt("");
+}
+
+/** Whether an attachment is for this site. */
+export function chosen<K extends Kind>(attachment: Attachment<K>, site: Site<K>): boolean {
+  return covers(attachment.at, site) && !(attachment.exclude !== undefined && covers(attachment.exclude, site));
+}
+
+/** The onion's layers of configured methods that share an adapter's id. */
+export const layersOf = (id: string, methods: readonly Adapted[]): Layer[] =>
+  methods.map(({ name, adaptation }) => ({ id, name, adaptation }));
+
+/** A parameter in f32, for arithmetic other than products. */
+export const inF32 = (x: Tensor): Tensor => cast(x, "f32");

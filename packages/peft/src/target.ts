@@ -1,0 +1,71 @@
+/** @file Choosing sites by role, by name or by rule. */
+import { TargetError } from "./errors.ts";
+import type { Kind, Site } from "./site.ts";
+
+/**
+ * Which sites a method attaches to: roles ("attn.q") and path suffixes ("q_proj", "mlp.up_proj"); "all-linear" (every linear
+ * but the output embedding); "*"; one string that is none of these is a regular expression for the whole path, as in PEFT; or
+ * a predicate.
+ */
+export type Target = string | readonly string[] | ((site: Site) => boolean);
+
+/** Whether one word of a target names the site. */
+export function names(word: string, site: Site): boolean {
+  if (word === "*") return true;
+  if (word === "all-linear") return site.kind === "linear" && !site.roles.includes("unembed");
+  return site.roles.includes(word) || site.path === word || site.path.endsWith(`.${word}`);
+}
+
+/** Whether a target covers the site. */
+export function covers(target: Target, site: Site): boolean {
+  if (typeof target === "function") return target(site);
+  if (typeof target === "string") return names(target, site) || expression(target).test(site.path);
+  return target.some((word) => names(word, site));
+}
+
+function expression(source: string): RegExp {
+  try {
+    return new RegExp(`^(?:${source})$`);
+  } catch (cause) {
+    throw new TargetError(`target "${source}" is no role, no name and no regular expression.`, { cause });
+  }
+}
+
+/**
+ * Checks that every word of a target names at least one of the model's sites of that kind.
+ * @throws {TargetError} naming the method, the word, the nearest name and the roles there are.
+ */
+export function checkTarget(method: string, kind: Kind, target: Target, sites: readonly Site[]): void {
+  const ofKind = sites.filter((s) => s.kind === kind);
+  const words = typeof target === "object" ? target : [target];
+  for (const word of words) {
+    if (ofKind.some((s) => covers(typeof word === "string" && typeof target === "object" ? [word] : word, s))) continue;
+    if (typeof word === "function") throw new TargetError(`${method}: no ${kind} site of this model is chosen.`);
+    const known = [...new Set(ofKind.flatMap((s) => [...s.roles, s.path.split(".").at(-1) ?? ""]))].sort();
+    const near = nearest(word, known);
+    throw new TargetError(
+      `${method}: no ${kind} site matches "${word}".${near === undefined ? "" : ` Did you mean "${near}"?`} There are: ${known.join(", ")}.`,
+    );
+  }
+}
+
+/** The known word nearest to a misspelt one, if one is near. */
+export function nearest(word: string, known: readonly string[]): string | undefined {
+  const ranked = known.map((k) => ({ k, d: distance(word, k) })).sort((a, b) => a.d - b.d);
+  const [best] = ranked;
+  return best !== undefined && best.d <= Math.max(2, word.length / 3) ? best.k : undefined;
+}
+
+/** Edits between two words: insertions, deletions, replacements and swaps of neighbours. */
+function distance(a: string, b: string): number {
+  const rows = Array.from({ length: a.length + 1 }, (_, i) => [i, ...new Array<number>(b.length).fill(0)]);
+  const at = (i: number, j: number): number => (i < 0 || j < 0 ? Infinity : (rows[i]?.[j] ?? Infinity));
+  for (let j = 0; j <= b.length; j++) (rows[0] ?? [])[j] = j;
+  for (let i = 1; i <= a.length; i++)
+    for (let j = 1; j <= b.length; j++) {
+      const swap = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? at(i - 2, j - 2) + 1 : Infinity;
+      const replace = at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      (rows[i] ?? [])[j] = Math.min(at(i - 1, j) + 1, at(i, j - 1) + 1, replace, swap);
+    }
+  return at(a.length, b.length);
+}
