@@ -89,9 +89,9 @@ export function prepare() {
     cwd: root,
     env,
   });
+  markReady(node);
   const adapter = ensureAdapter(node, say);
-  // Without an adapter the next start looks again, for it may have been installed by then.
-  if (adapter !== null) markReady(node);
-  say(adapter === null ? "ready, but without a WebGPU adapter." : `ready. WebGPU adapter: ${adapter}.`);
+  if (adapter !== null) say(`ready. WebGPU adapter: ${adapter}.`);
+  else say("ready, but without a WebGPU adapter, which training needs: `node scripts/driver.mjs` looks for one again.");
   return node;
 }
