@@ -4,7 +4,10 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import { root } from "./launch.cjs";
+
+const SHOWN_LINES = 120;
 
 /** How many things a stage checked, by outcome. */
 interface Counts {
@@ -71,8 +74,15 @@ function run(stage: Stage): Counts {
   const seconds = ((performance.now() - began) / 1000).toFixed(1).padStart(6);
   const detail = stage.count === undefined ? "" : `  ${summary(counts)}`;
   console.log(`${counts.failed === 0 ? "ok  " : "FAIL"} ${seconds} s  ${stage.name}${detail}`);
-  if (counts.failed > 0) console.log(`${stdout}${stderr}${error?.message ?? ""}`.trimEnd().replaceAll(/^/gm, "  | "));
+  if (counts.failed > 0) showEnd(`${stdout}${stderr}${error?.message ?? ""}`);
   return counts;
+}
+
+/** Shows the last lines of a command's output: where tools put what matters. */
+function showEnd(output: string): void {
+  const lines = stripVTControlCharacters(output).trimEnd().split("\n");
+  if (lines.length > SHOWN_LINES) console.log(`  | … ${lines.length - SHOWN_LINES} lines before`);
+  for (const line of lines.slice(-SHOWN_LINES)) console.log(`  | ${line}`);
 }
 
 const summary = ({ passed, failed, skipped }: Counts): string =>
@@ -81,14 +91,9 @@ const summary = ({ passed, failed, skipped }: Counts): string =>
 rmSync(reports, { recursive: true, force: true });
 mkdirSync(reports, { recursive: true });
 const results = stages.map(run);
-spawnSync(...size());
+// The size vector, for information.
+spawnSync(process.execPath, [join(root, "scripts/size.mts")], { stdio: "inherit" });
 const total = (key: keyof Counts): number => results.reduce((sum, counts) => sum + counts[key], 0);
 const totals: Counts = { passed: total("passed"), failed: total("failed"), skipped: total("skipped") };
 console.log(summary(totals));
 process.exitCode = totals.failed === 0 ? 0 : 1;
-
-/** The size vector, for information. */
-function size(): [string, string[], { stdio: "inherit" }] {
-  const [command, ...args] = script("size.mts");
-  return [command, args, { stdio: "inherit" }];
-}
