@@ -44,7 +44,11 @@ export { rope } from "./ops/rope.ts";
 export { type Dispatch, f32, grid, input, type Kernel, type Operand, output, scratch } from "./kernels/kernel.ts";
 export type { Target } from "./kernels/target.ts";
 export { type Literal, run } from "./run.ts";
+export { Device, type DeviceOptions, requestDevice } from "./runtime/device.ts";
+export { type DeviceRuntime, deviceRuntime } from "./runtime/gpu-runtime.ts";
 export { f16ToNumber, hostRuntime } from "./runtime/host.ts";
+export type { DeviceProgram } from "./runtime/program.ts";
+export type { ProfileRow } from "./runtime/profile.ts";
 export type {
   Bucket,
   Declaration,

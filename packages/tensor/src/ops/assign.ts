@@ -6,7 +6,8 @@ import { apply, type Tensor } from "../tensor.ts";
 import { leaf } from "./leaf.ts";
 import type { Op } from "./op.ts";
 
-const assignOp: Op<Record<never, never>> = {
+/** Writes input 1 over the parameter that input 0 is. */
+export const assignOp: Op<Record<never, never>> = {
   name: "assign",
   infer([target, value]) {
     if (!sameShape(target!.shape, value!.shape) || target!.dtype !== value!.dtype)

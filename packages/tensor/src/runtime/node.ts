@@ -1,0 +1,36 @@
+/** @file WebGPU for Node, from the npm package `webgpu` (Dawn). The only file that knows it; browsers never load it. */
+import { DeviceError } from "../errors.ts";
+
+/** What this file needs of the package, said here so that the types of the package need not be installed. */
+interface Package {
+  create(options: readonly string[]): GPU;
+}
+
+/**
+ * Dawn's instance. It is made once and never let go: a device does not keep its instance alive, and when V8 collects the
+ * instance the process crashes at the next event.
+ */
+const instances: GPU[] = [];
+
+/**
+ * The WebGPU of this Node process.
+ * @throws {DeviceError} if the package is absent or does not load here.
+ */
+export async function nodeGpu(): Promise<GPU> {
+  const [known] = instances;
+  if (known !== undefined) return known;
+  // The name is not a literal, so that bundlers for browsers leave this import alone.
+  const name = ["web", "gpu"].join("");
+  let dawn: Package;
+  try {
+    dawn = (await import(name)) as Package; // the package's own interface
+  } catch (cause) {
+    throw new DeviceError("Node has no WebGPU of its own: install the npm package webgpu, version 0.6.2 or newer.", {
+      cause,
+    });
+  }
+  // Timestamps in steps of 100 µs would say nothing about a kernel.
+  const instance = dawn.create(["disable-dawn-features=timestamp_quantization"]);
+  instances.push(instance);
+  return instance;
+}

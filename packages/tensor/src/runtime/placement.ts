@@ -1,0 +1,122 @@
+/** @file Decides where values live: leaves in their buffers, assigned values in the parameter itself where that is safe. */
+import { bytesPerElement } from "../dtype.ts";
+import { assignOp } from "../ops/assign.ts";
+import { leaf } from "../ops/leaf.ts";
+import { type Aval, sizeOf } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Step } from "../trace/fuse.ts";
+
+/** A stretch of a named buffer, in bytes. */
+export interface Place {
+  readonly buffer: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** Where values live. */
+export interface Placement {
+  /** The steps with work to do: no leaves, no views, no assignment whose value is made in place. */
+  readonly steps: readonly Step[];
+  /** The value whose memory a tensor has: itself, or what it is a view or an update of. */
+  readonly root: (t: Tensor) => Tensor;
+  /** The named buffer that a root lives in; undefined for a value that needs a slot. */
+  readonly place: (root: Tensor) => Place | undefined;
+}
+
+/** Bytes of a value. */
+export const bytesOf = ({ shape, dtype }: Aval): number => sizeOf(shape) * bytesPerElement[dtype];
+
+/** Whether a step touches memory: leaves are there, and views are another shape of what is there. */
+const works = ({ op }: Step): boolean => op !== leaf && (op.aliases === undefined || op.updates === true);
+
+const overlap = (a: Place | undefined, b: Place): boolean =>
+  a !== undefined && a.buffer === b.buffer && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+
+/**
+ * Places the values of a program.
+ *
+ * `assign(p, v)` costs nothing where the step that makes v can write to p's memory at once. That is so unless
+ * - v is a leaf, or is already placed in another parameter;
+ * - p's memory is read or written between the step that makes v and the assignment;
+ * - p's memory is changed again before the last reader of v;
+ * - one step would read and write the buffer that p is part of, which WebGPU forbids even for separate stretches.
+ *
+ * @param outputs values read at the end of the run.
+ * @param leafPlace where a leaf lives.
+ */
+export function place(steps: readonly Step[], outputs: readonly Tensor[], leafPlace: (t: Tensor) => Place): Placement {
+  const made = new Map<Tensor, { readonly step: Step; readonly at: number }>();
+  steps.forEach((step, at) => step.op !== leaf && step.outputs.forEach((t) => made.set(t, { step, at })));
+
+  const roots = new Map<Tensor, Tensor>();
+  const root = (t: Tensor): Tensor => {
+    let r = roots.get(t);
+    if (r === undefined) {
+      const step = made.get(t)?.step;
+      const source = step?.op.aliases?.[step.outputs.indexOf(t)];
+      const input = source === undefined ? undefined : step?.inputs[source];
+      r = input === undefined ? t : root(input);
+      roots.set(t, r);
+    }
+    return r;
+  };
+
+  const places = new Map<Tensor, Place>();
+  const placeOf = (t: Tensor): Place | undefined => {
+    const r = root(t);
+    if (!made.has(r) && !places.has(r)) places.set(r, leafPlace(r));
+    return places.get(r);
+  };
+
+  const readers = new Map<Tensor, number[]>();
+  steps.forEach((step, at) => {
+    if (!works(step)) return;
+    for (const t of step.inputs) {
+      const list = readers.get(root(t));
+      if (list === undefined) readers.set(root(t), [at]);
+      else list.push(at);
+    }
+  });
+  const kept = new Set(outputs.map(root));
+  const touches = (at: number, p: Place): boolean => {
+    const step = steps[at] as Step; // callers pass indices of steps
+    return works(step) && [...step.inputs, ...step.outputs].some((t) => overlap(placeOf(t), p));
+  };
+  const writes = (at: number, p: Place): boolean => {
+    const step = steps[at] as Step; // callers pass indices of steps
+    return works(step) && step.outputs.some((t) => overlap(placeOf(t), p));
+  };
+  const usesBuffer = (tensors: readonly Tensor[], { buffer }: Place): boolean =>
+    tensors.some((t) => placeOf(t)?.buffer === buffer);
+
+  /** Where the assignment at step `at` may have its value made. */
+  const direct = (at: number): Place | undefined => {
+    const [target, value] = (steps[at] as Step).inputs;
+    if (target === undefined || value === undefined) return undefined;
+    const p = placeOf(target);
+    const source = root(value);
+    const maker = made.get(source);
+    if (p === undefined || maker === undefined || places.has(source) || bytesOf(source) !== p.bytes) return undefined;
+    if (usesBuffer(maker.step.inputs, p)) return undefined;
+    for (let k = maker.at; k < at; k++) if (touches(k, p)) return undefined;
+    const uses = readers.get(source) ?? [];
+    const end = kept.has(source) ? steps.length - 1 : Math.max(at, ...uses);
+    for (let k = at + 1; k <= end; k++) if (writes(k, p)) return undefined;
+    const conflict = uses.some((k) => k !== at && usesBuffer((steps[k] as Step).outputs, p));
+    return conflict ? undefined : p;
+  };
+
+  const free = new Set<number>();
+  steps.forEach((step, at) => {
+    if (step.op !== assignOp) return;
+    const p = direct(at);
+    if (p === undefined) return;
+    places.set(root(step.inputs[1] as Tensor), p); // an assignment has two inputs
+    free.add(at);
+  });
+  return {
+    steps: steps.filter((step, at) => works(step) && !free.has(at)),
+    root,
+    place: placeOf,
+  };
+}

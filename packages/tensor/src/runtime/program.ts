@@ -1,0 +1,203 @@
+/** @file A compiled trace: allocated once, then replayed with one write, one submission and one read a run. */
+import { DeviceError, ShapeError } from "../errors.ts";
+import { sizeOf } from "../shape.ts";
+import { type Blueprint, INPUTS, STAGING } from "./blueprint.ts";
+import { type Device, usage } from "./device.ts";
+import type { Pipelines } from "./pipelines.ts";
+import { Profiler, type ProfileRow } from "./profile.ts";
+import type { MemoryPlan, Program, Source, Values } from "./runtime.ts";
+import { describe } from "./schedule.ts";
+import { decode, writer } from "./transfer.ts";
+import type { Tenant, Workspace } from "./workspace.ts";
+
+/** Dispatches in one submission: enough to make its cost vanish, few enough that the device starts early and no watchdog bites. */
+const SUBMISSION = 1024;
+
+/** A program on a device. */
+export class DeviceProgram implements Program, Tenant {
+  readonly memory: MemoryPlan;
+  readonly text: string;
+  readonly slots: readonly number[];
+  readonly #device: Device;
+  readonly #workspace: Workspace;
+  readonly #blueprint: Blueprint;
+  readonly #named: ReadonlyMap<string, GPUBuffer>;
+  readonly #inputs: GPUBuffer | null = null;
+  readonly #sizes: GPUBuffer | null = null;
+  /** Staging buffers that no run is using. */
+  readonly #staging: GPUBuffer[] = [];
+  readonly #profiler: Profiler | null = null;
+  readonly #given = new ArrayBuffer(0);
+  readonly #writers: readonly { readonly name: string; readonly write: (values: Source) => void }[];
+  readonly #grid: Uint32Array;
+  #pipelines: readonly GPUComputePipeline[] = [];
+  #groups: GPUBindGroup[] = [];
+  #copies: readonly {
+    readonly buffer: GPUBuffer;
+    readonly from: number;
+    readonly to: number;
+    readonly bytes: number;
+  }[] = [];
+
+  /**
+   * Allocates all that the program owns; make it inside `Device.allocate`.
+   * @param named the buffers of parameters and constants.
+   */
+  constructor(device: Device, workspace: Workspace, blueprint: Blueprint, named: ReadonlyMap<string, GPUBuffer>) {
+    this.#device = device;
+    this.#workspace = workspace;
+    this.#blueprint = blueprint;
+    this.memory = blueprint.memory;
+    this.text = describe(blueprint.schedule);
+    this.slots = blueprint.schedule.slots;
+    const { calls } = blueprint.schedule;
+    this.#grid = Uint32Array.from(calls.flatMap((call) => call.workgroups));
+    if (blueprint.inputBytes > 0) {
+      this.#given = new ArrayBuffer(blueprint.inputBytes);
+      this.#inputs = device.buffer("transfer", INPUTS, blueprint.inputBytes, usage.storage);
+      named = new Map([...named, [INPUTS, this.#inputs]]);
+    }
+    this.#named = named;
+    this.#writers = blueprint.inputs.map(({ name, shape, dtype, offset }) => ({
+      name,
+      write: writer(`input ${name}`, dtype, this.#given, offset, sizeOf(shape)),
+    }));
+    if (blueprint.sizes.length > 0) {
+      this.#sizes = device.buffer("transfer", "sizes", blueprint.sizes.byteLength, usage.uniform);
+      device.gpu.queue.writeBuffer(this.#sizes, 0, blueprint.sizes);
+    }
+    if (blueprint.outputBytes > 0) for (let i = 0; i < STAGING; i++) this.#staging.push(this.#newStaging());
+    if (device.timed) this.#profiler = new Profiler(device, calls);
+    workspace.admit(this);
+  }
+
+  /** Compiles the kernels and binds their operands. */
+  async prepare(pipelines: Pipelines): Promise<void> {
+    this.#pipelines = await Promise.all(this.#blueprint.schedule.calls.map(({ kernel }) => pipelines.get(kernel)));
+    await this.#device.allocate(() => this.rebind());
+  }
+
+  rebind(): void {
+    const { gpu } = this.#device;
+    const { schedule, sizesOf, outputs } = this.#blueprint;
+    if (this.#pipelines.length < schedule.calls.length) return; // not prepared yet
+    this.#groups = schedule.calls.map(({ bindings, sizes, kernel }, i) => {
+      const entries = bindings.map(({ buffer, offset, size }, binding): GPUBindGroupEntry => {
+        return { binding, resource: { buffer: this.#buffer(buffer), offset, size } };
+      });
+      if (this.#sizes !== null && sizes.length > 0)
+        entries.push({
+          binding: bindings.length,
+          resource: { buffer: this.#sizes, offset: sizesOf[i] ?? 0, size: Math.ceil(sizes.length / 4) * 16 },
+        });
+      const pipeline = this.#pipelines[i] as GPUComputePipeline; // one for each call
+      return gpu.createBindGroup({ label: kernel.label, layout: pipeline.getBindGroupLayout(0), entries });
+    });
+    this.#copies = schedule.outputs.map(({ buffer, offset, size }, i) => {
+      return { buffer: this.#buffer(buffer), from: offset, to: outputs[i]?.offset ?? 0, bytes: size };
+    });
+  }
+
+  async run(inputs: Readonly<Record<string, Source>>): Promise<Readonly<Record<string, Values>>> {
+    this.#device.check();
+    const { queue } = this.#device.gpu;
+    for (const { name, write } of this.#writers) {
+      const values = inputs[name];
+      if (values === undefined) throw new ShapeError(`run: input ${name} is missing.`);
+      write(values);
+    }
+    if (this.#inputs !== null) queue.writeBuffer(this.#inputs, 0, this.#given);
+    const staging = this.#staging.pop() ?? (this.#blueprint.outputBytes > 0 ? this.#newStaging() : null);
+    const timed = this.#profiler?.ready === true;
+    this.#submit(staging, timed ? this.#profiler : null);
+    await Promise.all([this.#settle(staging), timed ? this.#profiler?.collect() : null]);
+    this.#device.check();
+    return staging === null ? {} : this.#read(staging);
+  }
+
+  /** Time of each kernel at each site since the program was compiled. @throws {DeviceError} unless the device was asked for with `profile`. */
+  async profile(): Promise<readonly ProfileRow[]> {
+    if (this.#profiler === null) throw new DeviceError("nothing was timed: ask for the device with `profile: true`.");
+    return this.#profiler.rows();
+  }
+
+  dispose(): void {
+    this.#workspace.dismiss(this);
+    this.#profiler?.dispose();
+    for (const buffer of [this.#inputs, this.#sizes, ...this.#staging.splice(0)])
+      if (buffer !== null) this.#device.free(buffer);
+  }
+
+  #submit(staging: GPUBuffer | null, profiler: Profiler | null): void {
+    const { gpu } = this.#device;
+    const grid = this.#grid;
+    const groups = this.#groups;
+    const pipelines = this.#pipelines;
+    const count = groups.length;
+    let next = 0;
+    do {
+      const end = Math.min(count, next + SUBMISSION);
+      const encoder = gpu.createCommandEncoder();
+      if (profiler === null) {
+        const pass = encoder.beginComputePass();
+        let current: GPUComputePipeline | undefined;
+        for (; next < end; next++) {
+          const pipeline = pipelines[next] as GPUComputePipeline; // one for each call
+          if (pipeline !== current) pass.setPipeline((current = pipeline));
+          pass.setBindGroup(0, groups[next]);
+          pass.dispatchWorkgroups(grid[3 * next] as number, grid[3 * next + 1], grid[3 * next + 2]);
+        }
+        pass.end();
+      } else {
+        for (; next < end; next++) {
+          const pass = encoder.beginComputePass(profiler.passes[next]);
+          pass.setPipeline(pipelines[next] as GPUComputePipeline); // one for each call
+          pass.setBindGroup(0, groups[next]);
+          pass.dispatchWorkgroups(grid[3 * next] as number, grid[3 * next + 1], grid[3 * next + 2]);
+          pass.end();
+        }
+      }
+      if (next === count) {
+        if (staging !== null)
+          for (const { buffer, from, to, bytes } of this.#copies)
+            encoder.copyBufferToBuffer(buffer, from, staging, to, bytes);
+        profiler?.resolve(encoder);
+      }
+      gpu.queue.submit([encoder.finish()]);
+    } while (next < count);
+  }
+
+  /** Resolves when the run just submitted is done. */
+  async #settle(staging: GPUBuffer | null): Promise<void> {
+    try {
+      await (staging === null ? this.#device.gpu.queue.onSubmittedWorkDone() : staging.mapAsync(usage.mapRead));
+    } catch (cause) {
+      this.#device.check(); // the reason, if the device knows it
+      throw new DeviceError("the results could not be read back.", { cause });
+    }
+  }
+
+  #read(staging: GPUBuffer): Record<string, Values> {
+    const bytes = staging.getMappedRange();
+    const values = Object.fromEntries(
+      this.#blueprint.outputs.map(({ name, shape, dtype, offset }) => [
+        name,
+        decode(dtype, bytes, offset, sizeOf(shape)),
+      ]),
+    );
+    staging.unmap();
+    this.#staging.push(staging);
+    return values;
+  }
+
+  #newStaging(): GPUBuffer {
+    return this.#device.buffer("transfer", "outputs", this.#blueprint.outputBytes, usage.staging);
+  }
+
+  #buffer(of: string | number): GPUBuffer {
+    if (typeof of === "number") return this.#workspace.slot(of);
+    const buffer = this.#named.get(of);
+    if (buffer === undefined) throw new DeviceError(`the program has no buffer ${of}.`);
+    return buffer;
+  }
+}

@@ -1,0 +1,160 @@
+/** @file From steps to a list of dispatches whose every operand is a stretch of a known buffer or slot. No GPU here. */
+import { DeviceError } from "../errors.ts";
+import type { Dispatch, Kernel, Operand } from "../kernels/kernel.ts";
+import { assignLowering } from "../kernels/map.ts";
+import type { Target } from "../kernels/target.ts";
+import type { Lowering } from "../ops/op.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Step } from "../trace/fuse.ts";
+import { showBytes } from "./device.ts";
+import { bytesOf, type Place, place } from "./placement.ts";
+import { pack, peak } from "./plan.ts";
+import { padded } from "./transfer.ts";
+
+/** A stretch of a named buffer or of a slot, bound to a kernel. */
+export interface Binding {
+  readonly buffer: string | number;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** A dispatch with its operands found. */
+export interface Call {
+  readonly kernel: Kernel;
+  readonly bindings: readonly Binding[];
+  readonly sizes: readonly number[];
+  readonly workgroups: readonly [number, number, number];
+  readonly cost: Dispatch["cost"];
+  /** Where in the model it belongs. */
+  readonly label: string;
+}
+
+/** What a program does, in order, and the slots it needs. */
+export interface Schedule {
+  readonly calls: readonly Call[];
+  /** Bytes of each slot, largest first. */
+  readonly slots: readonly number[];
+  /** The most activation bytes alive at once: what no plan could do without. */
+  readonly peak: number;
+  /** Where the values to read back lie when the run ends. */
+  readonly outputs: readonly Binding[];
+}
+
+/** Memory that is not a named buffer: it gets a slot for the dispatches that touch it. */
+interface Passing {
+  readonly bytes: number;
+  first: number;
+  last: number;
+}
+type Memory = Place | Passing;
+const isPlace = (memory: Memory): memory is Place => "buffer" in memory;
+
+/**
+ * Lowers steps and plans their memory.
+ * @param outputs values to read back.
+ * @param leafPlace where a leaf lives.
+ * @throws {DeviceError} if an operand is larger than a binding may be.
+ */
+export function schedule(
+  steps: readonly Step[],
+  outputs: readonly Tensor[],
+  leafPlace: (t: Tensor) => Place,
+  target: Target,
+): Schedule {
+  const placement = place(steps, outputs, leafPlace);
+  const passing = new Map<Tensor, Passing>();
+  const all: Passing[] = [];
+  const fresh = (bytes: number): Passing => {
+    const memory = { bytes: padded(bytes), first: Infinity, last: -1 };
+    all.push(memory);
+    return memory;
+  };
+  const memoryOf = (t: Tensor): Memory => {
+    const root = placement.root(t);
+    const known = placement.place(root) ?? passing.get(root);
+    if (known !== undefined) return known;
+    const memory = fresh(bytesOf(root));
+    passing.set(root, memory);
+    return memory;
+  };
+
+  const calls: { readonly dispatch: Dispatch; readonly label: string; readonly operands: readonly Memory[] }[] = [];
+  const append = (lowering: Lowering, label: string, inputs: readonly Memory[], results: readonly Memory[]): void => {
+    const scratch = (lowering.scratch ?? []).map(fresh);
+    for (const dispatch of lowering.dispatches) {
+      const operands = dispatch.operands.map((operand) => {
+        const memory = { input: inputs, output: results, scratch }[operand.of][operand.index];
+        if (memory === undefined)
+          throw new DeviceError(
+            `kernel "${dispatch.kernel.label}" at ${label || "the top"} names ${operand.of} ${operand.index}, which its op does not have.`,
+          );
+        if (!isPlace(memory)) {
+          memory.first = Math.min(memory.first, calls.length);
+          memory.last = calls.length;
+        }
+        return memory;
+      });
+      calls.push({ dispatch, label, operands });
+    }
+  };
+
+  for (const { op, inputs, outputs: results, attrs, label } of placement.steps) {
+    const written = results.map(memoryOf);
+    const buffers = new Set(written.filter(isPlace).map((p) => p.buffer));
+    const updated = op.updates === true ? op.aliases : undefined;
+    const read = inputs.map((t, i) => {
+      const memory = memoryOf(t);
+      if (!isPlace(memory) || !buffers.has(memory.buffer) || updated?.includes(i) === true) return memory;
+      // A buffer cannot be read and written by one dispatch: read a copy.
+      const copy = fresh(memory.bytes);
+      append(assignLowering({ inputs: [t, t], outputs: [t], attrs: {} }, target), label, [copy, memory], [copy]);
+      return copy;
+    });
+    append(op.kernel({ inputs, outputs: results, attrs }, target), label, read, written);
+  }
+
+  const ends = outputs.map(memoryOf);
+  for (const memory of ends) if (!isPlace(memory)) memory.last = calls.length;
+  const alive = all.filter((memory) => memory.last >= 0);
+  const { sizes, slotOf } = pack(alive);
+  const slots = new Map(alive.map((memory, i) => [memory, slotOf[i] as number])); // pack gives each interval a slot
+  const bind = (memory: Memory, { offset = 0, size }: Partial<Operand> = {}): Binding => {
+    const rest = size ?? padded(memory.bytes) - offset;
+    return isPlace(memory)
+      ? { buffer: memory.buffer, offset: memory.offset + offset, size: rest }
+      : { buffer: slots.get(memory) as number, offset, size: rest }; // what a dispatch or an output touches is alive
+  };
+
+  return {
+    calls: calls.map(({ dispatch, label, operands }) => {
+      const bindings = operands.map((memory, i) => bind(memory, dispatch.operands[i]));
+      for (const { buffer, size } of bindings)
+        if (size > target.maxBinding)
+          throw new DeviceError(
+            `kernel "${dispatch.kernel.label}" at ${label || "the top"} binds ${showBytes(size)} of ${typeof buffer === "string" ? buffer : "an activation"} at once; ` +
+              `this adapter binds at most ${showBytes(target.maxBinding)}. Take smaller batches or shorter sequences.`,
+          );
+      return {
+        kernel: dispatch.kernel,
+        bindings,
+        sizes: dispatch.sizes,
+        workgroups: dispatch.workgroups,
+        cost: dispatch.cost,
+        label,
+      };
+    }),
+    slots: sizes,
+    peak: peak(alive),
+    outputs: ends.map((memory) => bind(memory)),
+  };
+}
+
+/** One line a dispatch: its kernel, sizes, workgroups, memory and site. */
+export function describe({ calls }: Schedule): string {
+  return calls
+    .map(({ kernel, sizes, workgroups, bindings, label }) => {
+      const memory = bindings.map(({ buffer }) => (typeof buffer === "number" ? `#${buffer}` : buffer));
+      return `${kernel.label} (${sizes.join(", ")}) ${workgroups.join("×")} [${memory.join(", ")}]${label === "" ? "" : `  ${label}`}`;
+    })
+    .join("\n");
+}
