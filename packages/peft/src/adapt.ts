@@ -33,32 +33,47 @@ export function census<Batch>(model: Model<Batch>, layers: readonly Layer[] = []
 /** Every site of a model: what a method may attach to. */
 export const sites = <Batch>(model: Model<Batch>): readonly Site[] => census(model).sites;
 
+/** Where an adapter stands. */
+export interface AdaptOptions {
+  /** Names of its parameters begin with it; default "default". Files never hold it. */
+  readonly id?: string;
+  /** Whether training changes it; default true. */
+  readonly trainable?: boolean;
+  /** Adapters that lie inside this one; they are met first. */
+  readonly below?: readonly Adapter[];
+}
+
 /**
  * Resolves methods on a model, first = innermost.
  *
- * @param below adapters that lie inside this one; they are met first.
  * @throws {AdaptError} if a method speaks another contract, or two cannot stand together.
  * @throws {TargetError} if a target matches nothing.
  */
 export function adapt<Batch>(
   model: Model<Batch>,
   methods: readonly Adapted[],
-  { id = "default", trainable = true, below = [] }: { readonly id?: string; readonly trainable?: boolean; readonly below?: readonly Adapter[] } = {},
+  { id = "default", trainable = true, below = [] }: AdaptOptions = {},
 ): Adapter {
   for (const { name, method } of methods)
     if (method.contract !== CONTRACT)
-      throw new AdaptError(`${name} speaks contract ${String(method.contract)}; this version of @graftml/peft speaks ${CONTRACT}.`);
-  if (id.includes("/") || id === "") throw new AdaptError(`"${id}" is no adapter id: it must not be empty or contain "/".`);
+      throw new AdaptError(
+        `${name} speaks contract ${String(method.contract)}; this version of @graftml/peft speaks ${CONTRACT}.`,
+      );
+  if (id.includes("/") || id === "")
+    throw new AdaptError(`"${id}" is no adapter id: it must not be empty or contain "/".`);
   if (below.some((a) => a.id === id)) throw new AdaptError(`two adapters of the stack have the id "${id}".`);
   const layers = layersOf(id, methods);
   const found = census(model, [...below.flatMap((a) => a.layers), ...layers]);
   for (const { name, adaptation } of methods)
     // Keys of an Adaptation are kinds; Object.entries forgets it.
-    for (const [kind, attachment] of Object.entries(adaptation)) checkTarget(name, kind as Kind, attachment.at, found.sites);
+    for (const [kind, attachment] of Object.entries(adaptation))
+      checkTarget(name, kind as Kind, attachment.at, found.sites);
   const attachedTo = (site: Site): string[] =>
     methods.flatMap(({ name, adaptation }) => {
       const attachment = adaptation[site.kind];
-      return attachment !== undefined && chosen<Kind>(attachment as Parameters<typeof chosen<Kind>>[0], site) ? [name] : [];
+      return attachment !== undefined && chosen<Kind>(attachment as Parameters<typeof chosen<Kind>>[0], site)
+        ? [name]
+        : [];
     });
   return {
     id,

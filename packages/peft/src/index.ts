@@ -1,9 +1,10 @@
 /** @file The public surface of @graftml/peft: the contract between models, methods, trainers and files. */
 export { z } from "zod";
-export { adapt, type Adapter, census, sites } from "./adapt.ts";
+export { adapt, type Adapter, type AdaptOptions, census, sites } from "./adapt.ts";
 export { AdaptError, ConfigError, NotMergeable, StateError, TargetError } from "./errors.ts";
+export { widenHalf } from "./half.ts";
 export { copyOf, type Init, kaimingUniform, normal, ones, type Rng, rngOf, uniformWithin, zeros } from "./init.ts";
-export type { Interchange, InterchangeContext, JsonObject, NamedValues } from "./interchange.ts";
+export type { Interchange, InterchangeContext, JsonObject, NamedValues, ShapedValues } from "./interchange.ts";
 export {
   type Adaptation,
   type Adapted,
@@ -21,6 +22,27 @@ export {
   type Wrap,
 } from "./method.ts";
 export type { Base, Model, ModelInfo, TokenBatch } from "./model.ts";
+export {
+  type ByteSource,
+  type FileType,
+  type Header,
+  readHeader,
+  type TensorEntry,
+  type TensorToWrite,
+  writeSafetensors,
+} from "./safetensors.ts";
 export { type Census, inF32, type Layer, openScope, type Owned, type Scope, type ScopeOptions } from "./scope.ts";
 export { type Heads, type Kind, type Kinds, type Next, type Residual, type Site, type SiteSpec } from "./site.ts";
+export {
+  type AdapterFiles,
+  type AnyMethod,
+  checkState,
+  decodeAdapter,
+  type Decoded,
+  encodeAdapter,
+  type EncodeOptions,
+  nameWithin,
+} from "./state.ts";
+export { declareAdapter, declareBase, readState, storedType, type TrainableBucket } from "./store.ts";
+export { openSafetensors, openShards, type TensorFile } from "./tensor-file.ts";
 export { covers, nearest, type Target } from "./target.ts";

@@ -1,5 +1,6 @@
 /** @file Starting values of owned parameters. */
 import { keyOf, type Shape, sizeOf, type Source, uniformAt } from "@graftml/tensor";
+import { widenHalf } from "./half.ts";
 import type { Base } from "./model.ts";
 
 /** Random numbers that depend on the run's seed and the parameter's name only, not on the order of creation. */
@@ -38,9 +39,12 @@ export const uniformWithin =
   (shape, rng) =>
     drawn(shape, () => (2 * rng.uniform() - 1) * bound);
 /** U(±1/√fan_in) for a weight [out, in]: torch's `kaiming_uniform_(a=√5)`, the start of its Linear. */
-export const kaimingUniform: Init = (shape, rng, base) => uniformWithin(1 / Math.sqrt(shape.at(-1) ?? 1))(shape, rng, base);
+export const kaimingUniform: Init = (shape, rng, base) =>
+  uniformWithin(1 / Math.sqrt(shape.at(-1) ?? 1))(shape, rng, base);
 /** A copy of a base parameter, in f32. */
 export const copyOf =
   (name: string): Init =>
-  (_, __, base) =>
-    base.read(name);
+  async (_, __, base) => {
+    const source = await base.read(name);
+    return source instanceof Uint16Array ? widenHalf(source) : source;
+  };

@@ -1,13 +1,19 @@
 /** @file How a method's files look to Hugging Face PEFT. */
+import type { Shape, Values } from "@graftml/tensor";
 import type { ModelInfo } from "./model.ts";
 import type { Site } from "./site.ts";
-import type { Shape, Values } from "@graftml/tensor";
 
 /** A JSON object as it stands in adapter_config.json. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
+/** A value with its shape. */
+export interface ShapedValues {
+  readonly shape: Shape;
+  readonly values: Values;
+}
+
 /** Named values with their shapes. */
-export type NamedValues = ReadonlyMap<string, { readonly shape: Shape; readonly values: Values }>;
+export type NamedValues = ReadonlyMap<string, ShapedValues>;
 
 /** What a method's files need to know of the model they are for. */
 export interface InterchangeContext {
@@ -24,7 +30,9 @@ export interface Interchange<C> {
   toConfig(config: C, context: InterchangeContext): JsonObject;
   /** The method's configuration from adapter_config.json; the result is validated like a user's. */
   fromConfig(json: JsonObject, context: InterchangeContext): Record<string, unknown>;
-  /** Only where layouts differ (a prefix packs all layers in one tensor). Default: same names, `base_model.model.` in front. */
+  /** What stands before every name in the file; default "base_model.model.", PEFT's wrapper and its tuner. */
+  readonly prefix?: string;
+  /** Only where layouts differ (a prefix packs all layers in one tensor). Names are without what stands before them. */
   readonly tensors?: {
     pack(owned: NamedValues, context: InterchangeContext): NamedValues;
     unpack(file: NamedValues, context: InterchangeContext): NamedValues;

@@ -1,6 +1,6 @@
 /** @file What a method is: a configuration and the wraps it makes. */
 import type { DType, Shape, Tensor } from "@graftml/tensor";
-import { z } from "zod";
+import type { z } from "zod";
 import { ConfigError } from "./errors.ts";
 import type { Init } from "./init.ts";
 import type { Interchange } from "./interchange.ts";
@@ -34,7 +34,9 @@ export interface LinearAttachment extends Attachment<"linear"> {
 }
 
 /** What a configured method does to a model: at most one attachment of each kind. */
-export type Adaptation = { readonly [K in Exclude<Kind, "linear">]?: Attachment<K> } & { readonly linear?: LinearAttachment };
+export type Adaptation = { readonly [K in Exclude<Kind, "linear">]?: Attachment<K> } & {
+  readonly linear?: LinearAttachment;
+};
 
 export interface OwnOptions {
   /** Default true. */
@@ -118,7 +120,7 @@ export function defineMethod<S extends z.ZodObject>(
   const method: Method<z.output<S>> = description;
   const configure = (input?: z.input<S>): Adapted => {
     const config = parseConfig(description.name, description.config, input ?? {});
-    return { name: description.name, config, adaptation: description.adapt(config), method: method as Method<never> };
+    return { name: description.name, config, adaptation: description.adapt(config), method };
   };
   return Object.assign(configure, { method });
 }

@@ -1,8 +1,8 @@
 /** @file The onion: a scope descends through a model, and every site it meets is wrapped by the methods that chose it. */
 import { cast, dropout, type DType, linear, type Shape, type Tensor, type Trace, uniform } from "@graftml/tensor";
 import { AdaptError } from "./errors.ts";
-import type { Adaptation, Adapted, Attachment, Here, OwnOptions, Progress } from "./method.ts";
 import type { Init } from "./init.ts";
+import type { Adaptation, Adapted, Attachment, Here, OwnOptions, Progress } from "./method.ts";
 import type { ModelInfo } from "./model.ts";
 import { type Kind, type Kinds, type Next, type Site, siteOf, type SiteSpec } from "./site.ts";
 import { covers } from "./target.ts";
@@ -82,7 +82,8 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     const known = params.get(name);
     if (known !== undefined) return known;
     const site = siteOf("param", name, { roles, shape });
-    const stored = (): Tensor => trace.param(name, shape, shape.length < 2 ? "f32" : (options.dtypeOf?.(name) ?? "f32"));
+    const stored = (): Tensor =>
+      trace.param(name, shape, shape.length < 2 ? "f32" : (options.dtypeOf?.(name) ?? "f32"));
     const value = trace.within(name, () => onion("param", site, undefined, stored));
     params.set(name, value);
     return value;
@@ -99,7 +100,14 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
         throw new AdaptError(
           `${layer.name} and ${known.layer.name} both own ${full}; give one of them an adapter of its own, with another id.`,
         );
-      const defaults = { trainable: true, persist: true, shared: false, lrScale: 1, decay: true, dtype: "f32" } as const;
+      const defaults = {
+        trainable: true,
+        persist: true,
+        shared: false,
+        lrScale: 1,
+        decay: true,
+        dtype: "f32",
+      } as const;
       if (known === undefined) census.owned.set(full, { ...defaults, ...own, name: full, shape, init, layer, site });
       return trace.param(full, shape, own.dtype ?? "f32");
     },
@@ -114,7 +122,12 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     bias: () => (site.bias ? param(`${site.path}.bias`, [site.out], ["bias"]) : null),
   });
 
-  const onion = <K extends Kind>(kind: K, site: Site<K>, input: Kinds[K]["input"], base: Next<K>): Kinds[K]["output"] => {
+  const onion = <K extends Kind>(
+    kind: K,
+    site: Site<K>,
+    input: Kinds[K]["input"],
+    base: Next<K>,
+  ): Kinds[K]["output"] => {
     meet(site);
     let next = base;
     let inner: Layer | null = null;
@@ -159,7 +172,9 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
         return trace.within(path, () => onion("linear", site, x, (y) => linear(y, weight(), bias())));
       },
       dropout: (x, p) =>
-        options.train && p > 0 ? trace.within(path, () => dropout(x, p, () => uniform(clock(), `dropout ${path}`, x.shape))) : x,
+        options.train && p > 0
+          ? trace.within(path, () => dropout(x, p, () => uniform(clock(), `dropout ${path}`, x.shape)))
+          : x,
     };
   };
   return scopeAt("");
