@@ -21,7 +21,7 @@ export function grad(loss: Tensor, wrt: readonly Tensor[]): readonly (Tensor | n
   const cotangents = new Map<Tensor, Tensor>([[loss, fill(trace, loss.shape, 1)]]);
   const recompute = recomputer();
 
-  for (const node of nodes.reverse()) {
+  for (const node of nodes.toReversed()) {
     if (!node.inputs.some((t) => wanted.has(t)) || !node.outputs.some((t) => cotangents.has(t))) continue;
     const { vjp } = node.op;
     if (vjp === undefined) throw new TraceError(`${node.op.name} at ${node.label || "the top"} has no gradient.`);

@@ -12,7 +12,8 @@ export function checkUpdates(nodes: readonly Node[]): void {
   const updatedBy = new Map<Tensor, Node>();
   const memory = (t: Tensor): Tensor => {
     const source = t.node.op.updates === true ? undefined : t.node.op.aliases?.[t.index];
-    return source === undefined ? t : memory(t.node.inputs[source]!);
+    const of = source === undefined ? undefined : t.node.inputs[source];
+    return of === undefined ? t : memory(of);
   };
   for (const node of nodes) {
     for (const t of node.inputs) {
@@ -24,7 +25,9 @@ export function checkUpdates(nodes: readonly Node[]): void {
     }
     if (node.op.updates !== true) continue;
     for (const i of node.op.aliases ?? []) {
-      const target = memory(node.inputs[i]!);
+      const written = node.inputs[i];
+      if (written === undefined) continue;
+      const target = memory(written);
       if (target.node.op.updates !== true && !(target.node.op === leaf && (target.node.attrs as LeafAttrs).kind === "param"))
         throw new TraceError(`${node.op.name} updates ${describe(target)}, which is no parameter.`);
       updatedBy.set(target, node);
