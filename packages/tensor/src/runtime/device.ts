@@ -93,7 +93,7 @@ export class Device {
   readonly target: Target;
   /** Whether dispatches are timed. */
   readonly timed: boolean;
-  /** Texts of the shaders compiled so far, by label, for messages. */
+  /** Labels of the shaders compiled so far, by text, for messages. */
   readonly shaders = new Map<string, string>();
   readonly #cap: number;
   readonly #buffers = new Map<GPUBuffer, { readonly kind: string; readonly bytes: number }>();
@@ -209,8 +209,8 @@ export class Device {
 
   /** A message with the text of each shader that it names. */
   #withShaders(message: string): string {
-    const named = [...this.shaders].filter(([label]) => message.includes(`"${label}"`));
-    return [message, ...named.map(([label, code]) => `// ${label}\n${code}`)].join("\n");
+    const named = [...this.shaders].filter(([, label]) => message.includes(`"${label}"`));
+    return [message, ...named.map(([code, label]) => `// ${label}\n${code}`)].join("\n");
   }
 }
 

@@ -29,7 +29,7 @@ export class Pipelines {
 }
 
 async function build({ gpu, shaders }: Device, { label, code }: Kernel): Promise<GPUComputePipeline> {
-  shaders.set(label, code);
+  shaders.set(code, label);
   gpu.pushErrorScope("validation");
   const module = gpu.createShaderModule({ label, code });
   const scope = gpu.popErrorScope();
