@@ -1,5 +1,92 @@
-import type { Lowering } from "../ops/op.ts";
-export const sliceLowering = (..._: readonly unknown[]): Lowering => { throw new Error("sliceLowering"); };
-export const concatLowering = (..._: readonly unknown[]): Lowering => { throw new Error("concatLowering"); };
-export const transposeLowering = (..._: readonly unknown[]): Lowering => { throw new Error("transposeLowering"); };
-export const updateRowsLowering = (..._: readonly unknown[]): Lowering => { throw new Error("updateRowsLowering"); };
+import type { SliceAttrs } from "../ops/layout.ts";
+/** @file Copies: slices, concatenations, transpositions, and rows written into a cache. */
+import type { Lowering, Spec } from "../ops/op.ts";
+import { type Aval, sizeOf, stridesOf } from "../shape.ts";
+import { grid, input, output } from "./kernel.ts";
+import { lowerCopy } from "./map.ts";
+import type { Target } from "./target.ts";
+import { flat, walk } from "./walk.ts";
+import { checkBindings, dispatch, GROUP, MAIN, wgsl } from "./wgsl.ts";
+
+/** x [outer, length, inner] → rows start … start + count of the middle axis. */
+export function sliceLowering({ inputs, outputs, attrs }: Spec<SliceAttrs>, target: Target): Lowering {
+  const [x, y] = [inputs[0], outputs[0]] as readonly [Aval, Aval]; // a slice has one of each
+  const { outer, length, inner, start, count } = attrs;
+  const rows = walk([outer, count * inner], [length * inner, 1], start * inner);
+  const size = sizeOf(y.shape);
+  const from = { operand: input(0), aval: x, walk: rows };
+  return { dispatches: lowerCopy("slice", from, { operand: output(0), aval: y, walk: flat(size) }, size, target) };
+}
+
+/** One dispatch for each input, which lays it between the others. */
+export function concatLowering({ inputs, outputs, attrs }: Spec<{ readonly axis: number }>, target: Target): Lowering {
+  const [y] = outputs as readonly [Aval]; // concat has one output
+  const outer = sizeOf(y.shape.slice(0, attrs.axis));
+  const pitch = sizeOf(y.shape.slice(attrs.axis));
+  let offset = 0;
+  const dispatches = inputs.flatMap((x, k) => {
+    const size = sizeOf(x.shape);
+    const width = size / outer;
+    const to = { operand: output(0), aval: y, walk: walk([outer, width], [pitch, 1], offset) };
+    offset += width;
+    return lowerCopy("concat", { operand: input(k), aval: x, walk: flat(size) }, to, size, target);
+  });
+  return { dispatches };
+}
+
+/** Axis i of the result is axis `axes[i]` of x. */
+export function transposeLowering(
+  { inputs, outputs, attrs }: Spec<{ readonly axes: readonly number[] }>,
+  target: Target,
+): Lowering {
+  const [x, y] = [inputs[0], outputs[0]] as readonly [Aval, Aval]; // a transposition has one of each
+  const strides = stridesOf(x.shape);
+  const size = sizeOf(y.shape);
+  const from = {
+    operand: input(0),
+    aval: x,
+    walk: walk(
+      y.shape,
+      attrs.axes.map((a) => strides[a] ?? 0),
+    ),
+  };
+  return { dispatches: lowerCopy("transpose", from, { operand: output(0), aval: y, walk: flat(size) }, size, target) };
+}
+
+const THREADS = 64;
+
+/** rows [B, T, inner] into cache [B, S, inner], from row start[b] on; what passes S is dropped. */
+export function updateRowsLowering({ inputs }: Spec, target: Target): Lowering {
+  const [cache, rows, start] = inputs as readonly [Aval, Aval, Aval]; // updateRows has three
+  checkBindings("updateRows", inputs, target);
+  const [batch = 1, length = 1] = cache.shape;
+  const [, added = 1] = rows.shape;
+  const inner = sizeOf(cache.shape.slice(2));
+  const unit = inner % 4 === 0 ? 4 : 1;
+  const type = unit === 4 ? "vec4u" : "u32";
+  const count = (batch * added * inner) / unit;
+  return {
+    dispatches: [
+      dispatch({
+        label: "updateRows",
+        bindings: [
+          { name: "cache", type, operand: output(0) },
+          { name: "rows", type, operand: input(1) },
+          { name: "start", type: start.dtype, operand: input(2) },
+        ],
+        sizes: { count, length, added, inner: inner / unit },
+        workgroups: grid(Math.ceil(count / THREADS), target.maxWorkgroups),
+        code: wgsl`
+          @compute @workgroup_size(${THREADS})
+          fn main(${MAIN}) {
+            let i = ${GROUP} * ${THREADS}u + thread;
+            if (i >= sizes.count) { return; }
+            let row = i / sizes.inner;
+            let to = start[row / sizes.added] + i32(row % sizes.added);
+            if (to < 0 || to >= i32(sizes.length)) { return; }
+            cache[(row / sizes.added * sizes.length + u32(to)) * sizes.inner + i % sizes.inner] = rows[i];
+          }`,
+      }),
+    ],
+  };
+}
