@@ -3,7 +3,7 @@ import { Trace } from "@graftml/tensor";
 import { AdaptError } from "./errors.ts";
 import { type Adapted, CONTRACT } from "./method.ts";
 import type { Model } from "./model.ts";
-import { type Census, chosen, type Layer, layersOf, openScope, type Owned } from "./scope.ts";
+import { type Census, chosen, type Layer, layersOf, openScope, type Owned, type Scope } from "./scope.ts";
 import type { Kind, Site } from "./site.ts";
 import { checkTarget } from "./target.ts";
 
@@ -21,14 +21,21 @@ export interface Adapter {
   readonly trainable: boolean;
 }
 
-/** Everything a pass through the model meets, found by tracing it once without a device. */
-export function census<Batch>(model: Model<Batch>, layers: readonly Layer[] = [], { train = true } = {}): Census {
+/** Traces a pass through the model once, without a device: one row, a few tokens. */
+export function walk<Batch>(model: Model<Batch>, layers: readonly Layer[] = [], { train = true } = {}): Scope {
   const trace = new Trace();
   const scope = openScope(trace, layers, { train, model: model.info });
   const length = Math.min(8, model.info.maxLength);
   model.head(scope, model.forward(scope, model.inputs(trace, { batch: 1, length })));
-  return scope.census;
+  return scope;
 }
+
+/** Everything a pass through the model meets. */
+export const census = <Batch>(
+  model: Model<Batch>,
+  layers?: readonly Layer[],
+  options?: { readonly train?: boolean },
+): Census => walk(model, layers, options).census;
 
 /** Every site of a model: what a method may attach to. */
 export const sites = <Batch>(model: Model<Batch>): readonly Site[] => census(model).sites;

@@ -1,6 +1,6 @@
 /** @file Which owned parameter a name in an adapter's file stands for: older versions of PEFT spelled them differently. */
 import { StateError } from "./errors.ts";
-import type { NamedValues, ShapedValues } from "./interchange.ts";
+import type { NamedValues } from "./interchange.ts";
 
 /**
  * Values of a file under the names that are expected. A name may have one level more or less of PEFT's prefix, lack
@@ -11,15 +11,20 @@ import type { NamedValues, ShapedValues } from "./interchange.ts";
  */
 export function underExpectedNames(file: NamedValues, expected: ReadonlySet<string>): NamedValues {
   const adapterName = sharedSegment([...file.keys()]);
-  const found = new Map<string, { readonly name: string; readonly value: ShapedValues }>();
-  for (const [name, value] of file) {
-    const meant = spellings(name, adapterName).find((s) => expected.has(s)) ?? name;
-    const other = found.get(meant);
+  return renamed(file, (name) => spellings(name, adapterName).find((s) => expected.has(s)) ?? name);
+}
+
+/** The same values under other names. @throws {StateError} if two become one. */
+export function renamed(values: NamedValues, rename: (name: string) => string): NamedValues {
+  const before = new Map<string, string>();
+  for (const name of values.keys()) {
+    const after = rename(name);
+    const other = before.get(after);
     if (other !== undefined)
-      throw new StateError(`${other.name} and ${name} in the adapter's file both stand for ${meant}.`);
-    found.set(meant, { name, value });
+      throw new StateError(`${other} and ${name} in the adapter's file both stand for ${after}.`);
+    before.set(after, name);
   }
-  return new Map([...found].map(([meant, { value }]) => [meant, value]));
+  return new Map([...values].map(([name, value]) => [rename(name), value]));
 }
 
 /** The adapter's name, if the file's names carry one: it stands near the end of every one of them. */

@@ -12,7 +12,7 @@ import {
   type AdapterFiles,
   type AnyMethod,
   decodeAdapter,
-  type Decoded,
+  type Loaded,
   encodeAdapter,
   type EncodeOptions,
 } from "./state.ts";
@@ -88,7 +88,7 @@ export async function writeFolder(path: string, files: Readonly<Record<string, C
     });
     await flush(dirname(target));
   } catch (cause) {
-    await rm(fresh, { recursive: true, force: true });
+    await rm(fresh, { recursive: true, force: true }).catch(() => undefined); // the first error is the one to tell
     if (StateError.is(cause)) throw cause;
     const reason =
       codeOf(cause) === "ENOSPC" ? "the disk is full" : cause instanceof Error ? cause.message : String(cause);
@@ -157,7 +157,7 @@ export async function loadAdapter<Batch>(
   model: Model<Batch>,
   methods: readonly AnyMethod[],
   options?: AdaptOptions,
-): Promise<Decoded> {
+): Promise<Loaded> {
   const config = await readJson(join(folder, CONFIG));
   const file = await openSafetensors(await fileSource(join(folder, TENSORS)));
   const tensors = new Map<string, ShapedValues>();

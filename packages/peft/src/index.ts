@@ -5,6 +5,7 @@ export { AdaptError, ConfigError, NotMergeable, StateError, TargetError } from "
 export { widenHalf } from "./half.ts";
 export { copyOf, type Init, kaimingUniform, normal, ones, type Rng, rngOf, uniformWithin, zeros } from "./init.ts";
 export type { Interchange, InterchangeContext, JsonObject, NamedValues, ShapedValues } from "./interchange.ts";
+export { merge } from "./merge.ts";
 export {
   type Adaptation,
   type Adapted,
@@ -38,7 +39,7 @@ export {
   type AnyMethod,
   checkState,
   decodeAdapter,
-  type Decoded,
+  type Loaded,
   encodeAdapter,
   type EncodeOptions,
   nameWithin,

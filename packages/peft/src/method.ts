@@ -67,7 +67,10 @@ export interface Here<K extends Kind = Kind> {
   readonly model: ModelInfo;
   /** Whether this is a training pass: dropout acts, gates are noisy. */
   readonly train: boolean;
-  /** A parameter this method owns, named by adapter, site and `name`. The same name twice is the same tensor. */
+  /**
+   * A parameter this method owns, named by adapter, site and `name`; one that stands for the site itself (a trained copy of
+   * a base parameter) has the name "". The same name twice is the same tensor.
+   */
   own(name: string, shape: Shape, init: Init, options?: OwnOptions): Tensor;
   /** Adds a scalar to the training loss. */
   penalize(term: Tensor): void;

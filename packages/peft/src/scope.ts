@@ -94,7 +94,8 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     model: options.model,
     train: options.train,
     own: (name, shape, init, own = {}) => {
-      const full = `${layer.id}/${own.shared === true ? "" : `${site.path}.`}${name}`;
+      const within = own.shared === true ? name : name === "" ? site.path : `${site.path}.${name}`;
+      const full = `${layer.id}/${within}`;
       const known = census.owned.get(full);
       if (known !== undefined && known.layer !== layer)
         throw new AdaptError(

@@ -2,7 +2,7 @@
 import { sameShape, show } from "@graftml/tensor";
 import { adapt, type Adapter, type AdaptOptions, sites } from "./adapt.ts";
 import { ConfigError, StateError } from "./errors.ts";
-import { underExpectedNames } from "./file-names.ts";
+import { renamed, underExpectedNames } from "./file-names.ts";
 import type { InterchangeContext, JsonObject, NamedValues } from "./interchange.ts";
 import type { Configurable } from "./method.ts";
 import type { Model } from "./model.ts";
@@ -22,8 +22,8 @@ export interface EncodeOptions {
   readonly taskType?: string | null;
 }
 
-/** An adapter and the values it was saved with, by name within it. */
-export interface Decoded {
+/** An adapter and its values, by name within it. */
+export interface Loaded {
   readonly adapter: Adapter;
   readonly state: NamedValues;
 }
@@ -78,7 +78,7 @@ export function encodeAdapter<Batch>(
         peft_type: peftType,
         peft_version: PEFT_VERSION,
       },
-      tensors: new Map([...packed].map(([name, value]) => [prefix + name, value])),
+      tensors: renamed(packed, (name) => prefix + name),
     };
   }
   const methods = adapter.methods.map(({ name, config }) => ({ name, ...(config as JsonObject) })); // a configuration is an object
@@ -106,7 +106,7 @@ export function decodeAdapter<Batch>(
   model: Model<Batch>,
   methods: readonly AnyMethod[],
   options: AdaptOptions = {},
-): Decoded {
+): Loaded {
   const { config, tensors } = files;
   const type = config["peft_type"];
   if (typeof type === "string" && /^GRAFT(?:_|$)/.test(type)) {
@@ -124,9 +124,7 @@ export function decodeAdapter<Batch>(
   const context = contextOf(model);
   const adapted = method(interchange.fromConfig(config, context) as never); // validated by the method
   const prefix = interchange.prefix ?? PREFIX;
-  const bare = new Map(
-    [...tensors].map(([name, value]) => [name.startsWith(prefix) ? name.slice(prefix.length) : name, value]),
-  );
+  const bare = renamed(tensors, (name) => (name.startsWith(prefix) ? name.slice(prefix.length) : name));
   return withState(adapt(model, [adapted], options), interchange.tensors?.unpack(bare, context) ?? bare);
 }
 
@@ -150,7 +148,7 @@ function unknownType(type: unknown, methods: readonly AnyMethod[]): ConfigError 
 }
 
 /** Values of a file by the owned names they stand for, checked. */
-function withState(adapter: Adapter, tensors: NamedValues): Decoded {
+function withState(adapter: Adapter, tensors: NamedValues): Loaded {
   const expected = new Set(adapter.owned.flatMap(({ name, persist }) => (persist ? [nameWithin(adapter, name)] : [])));
   const state = underExpectedNames(tensors, expected);
   checkState(adapter, state);

@@ -1,0 +1,121 @@
+import { add, scale } from "@graftml/tensor";
+import { describe, expect, it } from "vitest";
+import { z } from "zod";
+import { copy, gain, pair } from "../test/tiny-methods.ts";
+import { tinyModel } from "../test/tiny-model.ts";
+import { adapt, census } from "./adapt.ts";
+import type { Adapted } from "./method.ts";
+import { defineMethod } from "./method.ts";
+
+/** A method of one wrap, made on the spot. */
+const method = (name: string, adaptation: Adapted["adaptation"]): Adapted =>
+  defineMethod({ contract: 1, name, source: "none", config: z.object({}), adapt: () => adaptation })();
+
+describe("a scope", () => {
+  const model = tinyModel();
+
+  it("meets every site of a model once, with the names of Hugging Face", () => {
+    const found = census(model).sites.map(({ kind, path }) => `${kind} ${path}`);
+    expect(new Set(found).size).toBe(found.length);
+    expect(found).toContain("linear model.layers.1.mlp.up_proj");
+    expect(found).toContain("param model.layers.0.mlp.up_proj.bias");
+    expect(found).toContain("embedding model.embed_tokens");
+    expect(found).toContain("layer model.layers.0");
+  });
+
+  it("knows the block that a site belongs to, and none outside of blocks", () => {
+    const layers = new Map(census(model).sites.map(({ path, layer }) => [path, layer]));
+    expect(layers.get("model.layers.1.mlp.up_proj")).toBe(1);
+    expect(layers.get("lm_head")).toBeNull();
+  });
+
+  it("goes through methods from the last to the first, and to the model innermost", () => {
+    const met: string[] = [];
+    const watch = (name: string): Adapted =>
+      method(name, { linear: { at: ["lm_head"], wrap: (x, next) => (met.push(name), next(x)) } });
+    census(model, adapt(model, [watch("inner"), watch("outer")]).layers);
+    expect(met.slice(-2)).toEqual(["outer", "inner"]);
+  });
+
+  it("gives a linear the parameters as inner methods left them", () => {
+    const doubled = method("double", { param: { at: ["bias"], wrap: (_, next) => scale(next(), 2) } });
+    let seen: readonly (number | null)[] = [];
+    const peek = method("peek", {
+      linear: {
+        at: ["mlp.up"],
+        wrap: (x, next, here) => {
+          seen = [here.bias()?.node.inputs.length ?? null, here.weight().node.inputs.length];
+          return next(x);
+        },
+      },
+    });
+    adapt(model, [doubled, peek]);
+    expect(seen).toEqual([1, 0]); // an op's result, and a leaf
+  });
+
+  it("names owned parameters by adapter and site, whatever the order of methods", () => {
+    const names = (methods: readonly Adapted[]) =>
+      adapt(model, methods, { id: "a" })
+        .owned.map((o) => o.name)
+        .sort();
+    const methods = [pair(), gain(), copy()];
+    expect(names(methods)).toEqual(names(methods.toReversed()));
+    expect(names(methods)).toContain("a/model.layers.0.mlp.up_proj.a.weight");
+    expect(names(methods)).toContain("a/model.layers.0.mlp.up_proj.bias");
+  });
+
+  it("refuses two methods of one adapter that own the same name", () => {
+    expect(() => adapt(model, [pair(), pair()])).toThrow(
+      "pair and pair both own default/model.layers.0.mlp.up_proj.a.weight; give one of them an adapter of its own, with another id.",
+    );
+  });
+
+  it("refuses a method that hides an inner one", () => {
+    const replace = method("replace", {
+      linear: { at: ["mlp.up"], wrap: (x, _, { site }) => add(x, x) && scale(x, site.out) },
+    });
+    expect(() => adapt(model, [pair(), replace])).toThrow(
+      "replace replaces model.layers.0.mlp.up_proj and so hides pair; leave model.layers.0.mlp.up_proj out of one of them, or change their order.",
+    );
+  });
+
+  it("leaves out what a method excludes", () => {
+    const only = method("only", {
+      linear: { at: "all-linear", exclude: ["mlp.up", "layers.1.mlp.down_proj"], wrap: (x, next) => next(x) },
+    });
+    const chosen = adapt(model, [only]).sites.filter((s) => s.methods.length > 0);
+    expect(chosen.map((s) => s.site.path)).toEqual(["model.layers.0.mlp.down_proj"]);
+  });
+});
+
+describe("adapting", () => {
+  const model = tinyModel();
+
+  it("refuses ids that names could not carry, or that are taken", () => {
+    expect(() => adapt(model, [], { id: "a/b" })).toThrow('"a/b" is no adapter id');
+    expect(() => adapt(model, [], { id: "a", below: [adapt(model, [], { id: "a" })] })).toThrow(
+      'two adapters of the stack have the id "a".',
+    );
+  });
+
+  it("refuses a method of another contract", () => {
+    const { method: described, ...rest } = pair();
+    const foreign = { ...rest, method: { ...described, contract: 2 as never } };
+    expect(() => adapt(model, [foreign])).toThrow("pair speaks contract 2; this version of @graftml/peft speaks 1.");
+  });
+
+  it("says which methods act at which site", () => {
+    const { sites } = adapt(model, [pair(), gain({ target: ["mlp.up", "lm_head"] })]);
+    const at = (path: string) => sites.find((s) => s.site.kind === "linear" && s.site.path === path)?.methods;
+    expect(at("model.layers.0.mlp.up_proj")).toEqual(["pair", "gain"]);
+    expect(at("lm_head")).toEqual(["gain"]);
+    expect(at("model.layers.0.mlp.down_proj")).toEqual([]);
+  });
+
+  it("owns only what its own methods own, though others lie below", () => {
+    const below = adapt(model, [pair()], { id: "language", trainable: false });
+    const above = adapt(model, [pair()], { id: "task", below: [below] });
+    expect(above.owned.every((o) => o.name.startsWith("task/"))).toBe(true);
+    expect(above.owned).toHaveLength(below.owned.length);
+  });
+});

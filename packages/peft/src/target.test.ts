@@ -1,0 +1,60 @@
+import { describe, expect, it } from "vitest";
+import { tinyModel } from "../test/tiny-model.ts";
+import { sites } from "./adapt.ts";
+import { checkTarget, covers, nearest, type Target } from "./target.ts";
+
+const linears = sites(tinyModel()).filter((s) => s.kind === "linear");
+const chosen = (target: Target) => linears.filter((s) => covers(target, s)).map((s) => s.path);
+const [up0, down0, up1, down1, head] = [
+  "model.layers.0.mlp.up_proj",
+  "model.layers.0.mlp.down_proj",
+  "model.layers.1.mlp.up_proj",
+  "model.layers.1.mlp.down_proj",
+  "lm_head",
+];
+
+describe("a target", () => {
+  it.each<[string, Target, readonly string[]]>([
+    ["names roles", ["mlp.up"], [up0, up1]],
+    ["names ends of paths", ["up_proj", "1.mlp.down_proj"], [up0, up1, down1]],
+    ["names whole paths", [up0], [up0]],
+    ["does not name parts of a segment", ["proj", "p_proj"], []],
+    ["names all linears but the head", "all-linear", [up0, down0, up1, down1]],
+    ["names everything", "*", [up0, down0, up1, down1, head]],
+    ["is a regular expression of the whole path", ".*\\.[1-9]\\.mlp\\.(up|down)_proj", [up1, down1]],
+    ["is no expression of a part of it", "mlp\\.up_proj", []],
+    ["decides by a function", (site) => site.out === 4, [down0, down1]],
+  ])("%s", (_, target, paths) => {
+    expect(chosen(target)).toEqual(paths);
+  });
+
+  const check = (target: Target) => () => checkTarget("lora", "linear", target, linears);
+
+  it("that matches nothing is refused with the nearest name and all there are", () => {
+    expect(check(["up_porj"])).toThrow(
+      'lora: no linear site matches "up_porj". Did you mean "up_proj"? There are: down_proj, lm_head, mlp.down, mlp.up, unembed, up_proj.',
+    );
+  });
+
+  it("is refused for one word that matches nothing, though others do", () => {
+    expect(check(["up_proj", "query"])).toThrow('no linear site matches "query". There are:');
+  });
+
+  it("may be a function or an expression, and is refused if it chooses nothing", () => {
+    expect(check(() => false)).toThrow("lora: no linear site of this model is chosen.");
+    expect(check("model\\.decoder\\..*")).toThrow('no linear site matches "model\\.decoder\\..*"');
+    expect(check("(")).toThrow('target "(" is no role, no name and no regular expression.');
+  });
+});
+
+describe("the nearest word", () => {
+  it("forgives a swap, a slip and a missing letter, and nothing far away", () => {
+    const known = ["q_proj", "up_proj", "rank"];
+    expect(["q_porj", "upproj", "rnak", "embedding"].map((word) => nearest(word, known))).toEqual([
+      "q_proj",
+      "up_proj",
+      "rank",
+      undefined,
+    ]);
+  });
+});
