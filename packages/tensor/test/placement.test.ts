@@ -119,7 +119,11 @@ describe("place", () => {
 
   it("never reads and writes one bucket in one step", () => {
     // b's value is made from a's: only one of them may be made in the bucket.
-    const { names, steps, place: at } = placed((t) => {
+    const {
+      names,
+      steps,
+      place: at,
+    } = placed((t) => {
       const value = square(t.input("x", [8]));
       assign(t.param("a", [8]), value);
       assign(t.param("b", [8]), scale(value, 3));

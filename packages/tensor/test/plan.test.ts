@@ -25,14 +25,17 @@ describe("pack", () => {
     );
   });
 
-  it.each([1, 2, 3])("gives every value a slot that holds it, and no slot more than its largest value (seed %i)", (seed) => {
-    const values = lives(200, seed);
-    const { sizes, slotOf } = pack(values);
-    sizes.forEach((bytes, slot) =>
-      expect(bytes).toBe(Math.max(...values.filter((_, i) => slotOf[i] === slot).map((v) => v.bytes))),
-    );
-    expect([...sizes].sort((a, b) => b - a)).toEqual(sizes);
-  });
+  it.each([1, 2, 3])(
+    "gives every value a slot that holds it, and no slot more than its largest value (seed %i)",
+    (seed) => {
+      const values = lives(200, seed);
+      const { sizes, slotOf } = pack(values);
+      sizes.forEach((bytes, slot) =>
+        expect(bytes).toBe(Math.max(...values.filter((_, i) => slotOf[i] === slot).map((v) => v.bytes))),
+      );
+      expect([...sizes].sort((a, b) => b - a)).toEqual(sizes);
+    },
+  );
 
   it("keeps the input and the output of a dispatch apart", () => {
     const { slotOf } = pack([

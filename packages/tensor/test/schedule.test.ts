@@ -96,8 +96,14 @@ describe("schedule", () => {
       return [];
     });
     expect(calls.map(({ bindings }) => bindings.map((b) => [b.buffer, b.offset]))).toEqual([
-      [["group", 256], [0, 0]],
-      [[0, 0], ["group", 0]],
+      [
+        ["group", 256],
+        [0, 0],
+      ],
+      [
+        [0, 0],
+        ["group", 0],
+      ],
     ]);
   });
 

@@ -112,10 +112,10 @@ export class Device {
     this.target = targetOf(info, gpu, family);
     this.timed = profile;
     this.#cap = memory;
-    gpu.addEventListener(
-      "uncapturederror",
-      ({ error }) => (this.#fault ??= new DeviceError(this.#withShaders(error.message))),
-    );
+    gpu.addEventListener("uncapturederror", (event) => {
+      event.preventDefault(); // it is thrown, so it need not be printed
+      this.#fault ??= new DeviceError(this.#withShaders(event.error.message));
+    });
     void gpu.lost.then(({ reason, message }) => {
       this.#fault ??= new DeviceError(
         reason === "destroyed" ? "the device has been disposed of." : `the device was lost: ${message}`,

@@ -1,0 +1,25 @@
+/** @file One training step of a small classifier in a browser, beside the f64 interpreter on the same page. */
+import { deviceRuntime, hostRuntime, requestDevice } from "../../src/index.ts";
+import { trainMlp } from "../mlp.ts";
+
+/** What the page reports. */
+export interface Report {
+  readonly adapter: string;
+  /** Losses before each step. */
+  readonly device: readonly number[];
+  readonly interpreter: readonly number[];
+  /** Largest difference of the losses, relative to the interpreter's. */
+  readonly error: number;
+}
+
+/** Trains on `navigator.gpu` and on the interpreter, from the same weights on the same batches. */
+export async function step(steps = 2): Promise<Report> {
+  const runtime = deviceRuntime(await requestDevice());
+  const [{ losses: device }, { losses: interpreter }] = [
+    await trainMlp(runtime, steps),
+    await trainMlp(hostRuntime(), steps),
+  ];
+  const error = Math.max(...device.map((loss, i) => Math.abs(loss / (interpreter[i] ?? NaN) - 1)));
+  runtime.dispose();
+  return { adapter: runtime.name, device, interpreter, error };
+}
