@@ -7,6 +7,8 @@ import type { Op } from "../src/ops/op.ts";
 import { f16ToNumber } from "../src/runtime/host.ts";
 import { type Aval, type Shape, show, sizeOf } from "../src/shape.ts";
 
+export { noise } from "./noise.ts";
+
 Object.assign(globalThis, globals);
 
 /** A device with what tests need to know of it. The instance is held: letting it be collected crashes the process. */
@@ -194,13 +196,4 @@ export async function kernelError<A>(
     });
   });
   return worst;
-}
-
-/** Reproducible values in (−1, 1). */
-export function noise(shape: Shape, seed = 1): Float64Array {
-  let s = (seed * 2654435761) >>> 0;
-  return new Float64Array(sizeOf(shape)).map(() => {
-    s = (Math.imul(s ^ (s >>> 15), 0x2c1b3c6d) + 0x9e3779b9) >>> 0;
-    return Math.fround((Math.imul(s ^ (s >>> 13), 0x297a2d39) >>> 0) / 2 ** 31 - 1);
-  });
 }

@@ -4,7 +4,7 @@ import type { SumAttrs } from "../ops/reduce.ts";
 import { type Dispatch, grid, input, type Operand, output, scratch } from "./kernel.ts";
 import { type Access, fitsVectors, inlineAt, loadAll, type Loop } from "./map.ts";
 import { shareRows } from "./rows.ts";
-import type { Target } from "./target.ts";
+import { rowThreads, type Target } from "./target.ts";
 import { flat } from "./walk.ts";
 import { bytesOf, checkBindings, dispatch, GROUP, MAIN, type Size, wgsl } from "./wgsl.ts";
 
@@ -13,8 +13,8 @@ export type Summand = Pick<Loop, "label" | "reads" | "body">;
 type Axes = Pick<SumAttrs, "outer" | "length" | "inner">;
 
 /** Threads that keep the adapter busy. */
-const ENOUGH = { lanes: 512, tiles: 16384 } as const;
-/** Elements below which a part of a sum is not split off. */
+const ENOUGH = { lanes: 512, tiles: 32768 } as const;
+/** Elements a thread should have to add up before a sum is split. */
 const WORTH_SPLITTING = 64;
 const THREADS = 64;
 
@@ -27,8 +27,10 @@ export function lowerSum(summand: Summand, axes: Axes, target: Target): Lowering
     target,
   );
   const results = outer * inner;
-  const most = Math.ceil(length / WORTH_SPLITTING);
-  const parts = Math.max(1, Math.min(most, Math.floor(ENOUGH[target.family] / results)));
+  // A GPU's workgroup shares a row, so its threads have that much less to do each.
+  const sharing = target.family === "tiles" && inner === 1 ? rowThreads(target) : 1;
+  const most = Math.ceil(length / WORTH_SPLITTING / sharing);
+  const parts = Math.max(1, Math.min(most, Math.floor(ENOUGH[target.family] / results / sharing)));
   if (parts === 1) return { dispatches: [pass(summand, axes, 1, output(0), target)] };
   // Parts of a row stand side by side, parts of a column one below the other, as the second pass reads them.
   const again: Axes = inner === 1 ? { outer, length: parts, inner } : { outer: 1, length: parts, inner: results };

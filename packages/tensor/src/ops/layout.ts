@@ -1,6 +1,6 @@
+import { ShapeError } from "../errors.ts";
 /** @file Ops that move values without changing them: views, slices, concatenation, transposition, rows written in place. */
 import { concatLowering, sliceLowering, transposeLowering, updateRowsLowering } from "../kernels/layout.ts";
-import { ShapeError } from "../errors.ts";
 import { lengthOf, normalizeAxis, sameShape, type Shape, show, sizeOf, stridesOf } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { fill } from "./elementwise.ts";
@@ -9,8 +9,10 @@ import type { Op } from "./op.ts";
 const reshapeOp: Op<{ readonly shape: Shape }> = {
   name: "reshape",
   infer([x], { shape }) {
-    if (sizeOf(x!.shape) !== sizeOf(shape))
-      throw new ShapeError(`reshape: ${show(x!.shape)} has ${sizeOf(x!.shape)} elements, ${show(shape)} has ${sizeOf(shape)}.`);
+    if (sizeOf(x!.shape) !== sizeOf(shape) || !shape.every(Number.isInteger))
+      throw new ShapeError(
+        `reshape: ${show(x!.shape)} has ${sizeOf(x!.shape)} elements, ${show(shape)} has ${sizeOf(shape)}.`,
+      );
     return [{ shape, dtype: x!.dtype }];
   },
   reference: ([x]) => [x!],
@@ -75,7 +77,15 @@ const concatOp: Op<{ readonly axis: number }> = {
         throw new ShapeError(
           `concat along axis ${axis}: ${inputs.map((i) => `${i.dtype} ${show(i.shape)}`).join(", ")} differ elsewhere.`,
         );
-    return [{ shape: shape.with(axis, inputs.reduce((n, t) => n + t.shape[axis]!, 0)), dtype }];
+    return [
+      {
+        shape: shape.with(
+          axis,
+          inputs.reduce((n, t) => n + t.shape[axis]!, 0),
+        ),
+        dtype,
+      },
+    ];
   },
   reference(inputs, { attrs: { axis }, inputs: avals, outputs: [out] }) {
     const y = new Float64Array(sizeOf(out!.shape));
@@ -122,7 +132,12 @@ const transposeOp: Op<{ readonly axes: readonly number[] }> = {
     ];
   },
   kernel: transposeLowering,
-  vjp: (c) => [transpose(c.cotangent(0), c.attrs.axes.map((_, i) => c.attrs.axes.indexOf(i)))],
+  vjp: (c) => [
+    transpose(
+      c.cotangent(0),
+      c.attrs.axes.map((_, i) => c.attrs.axes.indexOf(i)),
+    ),
+  ],
 };
 
 /** Axes in another order: axis i of the result is axis `axes[i]` of x. Copies; at most six axes. */
@@ -161,4 +176,5 @@ const updateRowsOp: Op<Record<never, never>> = {
  * Writes rows [B, T, …] into a parameter cache [B, S, …] in place, from row start[b] (i32 [B]) on; rows past S are
  * dropped. Returns the cache after the update: read that, not the old tensor.
  */
-export const updateRows = (cache: Tensor, rows: Tensor, start: Tensor): Tensor => apply(updateRowsOp, [cache, rows, start], {});
+export const updateRows = (cache: Tensor, rows: Tensor, start: Tensor): Tensor =>
+  apply(updateRowsOp, [cache, rows, start], {});
