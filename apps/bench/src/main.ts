@@ -1,1 +1,46 @@
-export {};
+/**
+ * @file The benchmark runner.
+ *
+ *     pnpm bench [dispatch] [kernels] [step] [peers] [--no-peers] [--json FILE]
+ */
+import { writeFile } from "node:fs/promises";
+import { cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { requestDevice } from "@graftml/tensor";
+import { type Report, table } from "./report.ts";
+import { dispatch } from "./suites/dispatch.ts";
+import { kernels } from "./suites/kernels.ts";
+import { peers, step } from "./suites/step.ts";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: "string" }, peers: { type: "boolean", default: true } },
+  allowNegative: true,
+});
+const suites: Readonly<Record<string, () => Promise<Report>>> = {
+  dispatch,
+  kernels: () => kernels({ peers: values.peers }),
+  step,
+  peers,
+};
+const chosen = positionals.length > 0 ? positionals : Object.keys(suites).filter((s) => values.peers || s !== "peers");
+const unknown = chosen.find((name) => !(name in suites));
+if (unknown !== undefined) {
+  console.error(`bench: no suite "${unknown}"; there are ${Object.keys(suites).join(", ")}.`);
+  process.exit(2);
+}
+
+const device = await requestDevice();
+const machine = { adapter: device.name, cpu: cpus()[0]?.model ?? "", cores: cpus().length, node: process.version };
+device.destroy();
+console.log(`${machine.adapter} · ${machine.cpu} · ${machine.cores} cores · Node ${machine.node}`);
+const reports: Report[] = [];
+for (const name of chosen) {
+  const report = await suites[name]?.();
+  if (report === undefined) continue;
+  reports.push(report);
+  console.log(`\n${table(report)}`);
+}
+if (values.json !== undefined)
+  await writeFile(values.json, `${JSON.stringify({ machine, date: new Date().toISOString(), reports }, null, 2)}\n`);
+process.exit(0);
