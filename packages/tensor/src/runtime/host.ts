@@ -75,6 +75,8 @@ function memoryOf({ nodes }: Collected, store: Store): MemoryPlan {
 class HostStore implements Store {
   readonly #declared = new Map<string, Declaration>();
   readonly #values = new Map<string, Value>();
+  /** Names of a group's buckets and members. */
+  readonly #groups = new Map<string, readonly string[]>();
   readonly #maxBinding: number;
 
   constructor(maxBinding: number) {
@@ -100,6 +102,10 @@ class HostStore implements Store {
         else this.#pending.push({ bucket, member, offset, size: sizeOf(shape), values });
       }
     }
+    this.#groups.set(
+      name,
+      buckets.flatMap((b) => [b.name, ...b.members.map((m) => m.name)]),
+    );
     return buckets;
   }
   readonly #pending: { bucket: Bucket; member: string; offset: number; size: number; values: () => Source | Promise<Source> }[] = [];
@@ -139,10 +145,11 @@ class HostStore implements Store {
   }
 
   delete(...names: readonly string[]): void {
-    for (const name of names) {
+    for (const name of names.flatMap((n) => this.#groups.get(n) ?? [n])) {
       this.#declared.delete(name);
       this.#values.delete(name);
     }
+    for (const name of names) this.#groups.delete(name);
   }
 
   *bytes(): Iterable<readonly [string, number]> {
