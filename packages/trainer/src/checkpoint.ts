@@ -1,23 +1,29 @@
 /** @file A run's complete state: with it, a resumed run gives the bits of an uninterrupted one. */
-import { StateError } from "@graftml/peft";
-import type { Shape, Values } from "@graftml/tensor";
+import { type Adapter, type NamedValues, type ShapedValues, StateError } from "@graftml/peft";
+import { sameShape, type Shape, show, sizeOf, type Store } from "@graftml/tensor";
+import { memberName, type TrainedBucket } from "./buckets.ts";
+import type { Position } from "./data.ts";
+import type { Optimizer } from "./optim/optimizer.ts";
 
-/** Values by name, in the precision in which the runtime keeps them: f32 on a device, f64 in the interpreter. */
-export type State = ReadonlyMap<string, { readonly shape: Shape; readonly values: Values }>;
+/** Settings by name. */
+export type Identity = Readonly<Record<string, string | number | boolean>>;
 
-/** Everything a run needs to go on. Noise is a function of seed and step, so the two are the state of all generators. */
+/** Everything a run needs to go on. Noise is a function of seed and step, so these two are the state of all generators. */
 export interface Checkpoint {
-  /** Optimizer steps done. */
+  /** Optimizer steps done; with the schedule in `run` it is the place in that, too. */
   readonly step: number;
   readonly seed: number;
   /** The row that comes next. */
-  readonly position: { readonly epoch: number; readonly index: number };
-  /** What the run was made with, one value a key; a checkpoint of another run is refused. */
-  readonly run: Readonly<Record<string, string | number | boolean>>;
-  /** What adapters own, by its names. */
-  readonly adapter: State;
-  /** What the optimizer remembers, named `state/parameter`. */
-  readonly optimizer: State;
+  readonly position: Position;
+  /** Whatever decides the bits of a run; a checkpoint of another run is refused. */
+  readonly run: Identity;
+  /**
+   * What trainable adapters own, by its names in the store, in the precision in which the runtime keeps it: f32 on a device,
+   * f64 in the interpreter.
+   */
+  readonly adapter: NamedValues;
+  /** What the optimizer remembers, by its names in the store. */
+  readonly optimizer: NamedValues;
 }
 
 /** Somewhere to keep checkpoints. */
@@ -26,18 +32,86 @@ export interface Checkpoints {
   save(checkpoint: Checkpoint): Promise<string>;
 }
 
+/** A parameter of the store that holds several values one after another. */
+interface Block {
+  readonly name: string;
+  readonly size: number;
+  readonly parts: readonly { readonly name: string; readonly shape: Shape; readonly offset: number }[];
+}
+
+/** The parameters that checkpoints hold. */
+export interface StateBlocks {
+  readonly adapter: readonly Block[];
+  readonly optimizer: readonly Block[];
+}
+
+/** Finds them. Values are named one by one, so that a checkpoint does not depend on how buckets are laid out on a device. */
+export function stateBlocks(
+  adapters: readonly Adapter[],
+  { state }: Optimizer,
+  buckets: readonly TrainedBucket[],
+): StateBlocks {
+  const trained = buckets.map(({ bucket: { name, size, members } }): Block => ({ name, size, parts: members }));
+  const inBuckets = new Set(trained.flatMap(({ parts }) => parts.map((part) => part.name)));
+  const others = adapters
+    .flatMap((adapter) => (adapter.trainable ? adapter.owned : []))
+    .filter(({ name, persist }) => persist && !inBuckets.has(name))
+    .map(({ name, shape }): Block => ({ name, size: sizeOf(shape), parts: [{ name, shape, offset: 0 }] }));
+  const remembered = buckets.flatMap(({ bucket, state: names }) =>
+    names.map((name, i): Block => {
+      const parts = bucket.members.map((m) => ({ ...m, name: memberName(state[i] ?? "", m.name) }));
+      return { name, size: bucket.size, parts };
+    }),
+  );
+  return { adapter: [...trained, ...others], optimizer: remembered };
+}
+
+/** The values that lie in the store now. */
+export async function takeState(store: Store, blocks: readonly Block[]): Promise<NamedValues> {
+  const values = new Map<string, ShapedValues>();
+  for (const block of blocks) {
+    const all = await store.read(block.name);
+    for (const { name, shape, offset } of block.parts)
+      values.set(name, { shape, values: all.slice(offset, offset + sizeOf(shape)) });
+  }
+  return values;
+}
+
+/**
+ * Puts values back into the store.
+ * @throws {StateError} if one is missing or has another shape; nothing is changed then.
+ */
+export async function restoreState(store: Store, blocks: readonly Block[], values: NamedValues): Promise<void> {
+  const filled = blocks.map(({ name, size, parts }) => {
+    const found = parts.map((part) => ({ offset: part.offset, values: valuesOf(part, values) }));
+    const single = found.every((f) => f.values instanceof Float32Array);
+    const all = single ? new Float32Array(size) : new Float64Array(size);
+    for (const { offset, values: part } of found) all.set(part, offset);
+    return { name, all };
+  });
+  for (const { name, all } of filled) await store.write(name, all);
+}
+
+function valuesOf({ name, shape }: Block["parts"][number], state: NamedValues): ShapedValues["values"] {
+  const saved = state.get(name);
+  if (saved === undefined) throw new StateError(`the checkpoint does not hold ${name}.`);
+  if (!sameShape(saved.shape, shape))
+    throw new StateError(`${name} is ${show(saved.shape)} in the checkpoint and ${show(shape)} in this run.`);
+  return saved.values;
+}
+
 /**
  * Checks that a checkpoint is of this run.
  * @throws {StateError} naming every setting that differs.
  */
-export function checkSameRun(checkpoint: Checkpoint, run: Checkpoint["run"]): void {
+export function checkSameRun(checkpoint: Checkpoint, run: Identity): void {
   const keys = new Set([...Object.keys(run), ...Object.keys(checkpoint.run)]);
   const differing = [...keys].filter((key) => run[key] !== checkpoint.run[key]);
   if (differing.length === 0) return;
-  const lines = differing.map((key) => `${key} is ${show(checkpoint.run[key])} in the checkpoint and ${show(run[key])} in this run`);
+  const say = (value: string | number | boolean | undefined): string =>
+    value === undefined ? "absent" : String(value);
+  const lines = differing.map((key) => `${key} is ${say(checkpoint.run[key])} there and ${say(run[key])} here`);
   throw new StateError(
-    `the checkpoint of step ${checkpoint.step} is of another run: ${lines.join("; ")}. Resume it with its own settings, or start anew without it.`,
+    `the checkpoint of step ${checkpoint.step} is of another run: ${lines.join("; ")}. Resume it with its own settings, or start anew.`,
   );
 }
-
-const show = (value: string | number | boolean | undefined): string => (value === undefined ? "absent" : String(value));

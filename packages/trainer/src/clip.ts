@@ -1,5 +1,20 @@
 /** @file The global norm of all gradients, and the factor that keeps it below a maximum. @see torch `clip_grad_norm_`. */
-import { add, apply, type Dispatch, div, fill, input, type Kernel, maximum, type Op, output, scratch, shift, sqrt, type Tensor } from "@graftml/tensor";
+import {
+  add,
+  apply,
+  type Dispatch,
+  div,
+  fill,
+  input,
+  type Kernel,
+  maximum,
+  type Op,
+  output,
+  scratch,
+  shift,
+  sqrt,
+  type Tensor,
+} from "@graftml/tensor";
 import { chunksOf, groupsFor, rangeOf, THREADS } from "./optim/chunks.ts";
 
 /** Workgroups of the first pass at most: each of their threads leaves one partial sum. */
@@ -61,7 +76,12 @@ export const squaredNormOp: Op<Record<never, never>> = {
         cost: { flops: 2 * chunk.count, bytes: 4 * chunk.count },
       };
     });
-    const last: Dispatch = { kernel: whole, operands: [scratch(0, "read"), output(0)], sizes: [parts / 4], workgroups: [1, 1, 1] };
+    const last: Dispatch = {
+      kernel: whole,
+      operands: [scratch(0, "read"), output(0)],
+      sizes: [parts / 4],
+      workgroups: [1, 1, 1],
+    };
     return { dispatches: [...first, last], scratch: [4 * parts] };
   },
 };

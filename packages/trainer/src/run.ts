@@ -20,8 +20,8 @@ export interface Setting<Batch = TokenBatch, Row = Example> {
   readonly batchSize: number;
 }
 
-/** A run of training. */
-export interface Run<Batch = TokenBatch, Row = Example> extends Setting<Batch, Row> {
+/** What is trained, on what and for how long. */
+export interface Job<Batch = TokenBatch, Row = Example> extends Setting<Batch, Row> {
   /** Where the trainable parameters lie in the store, as `declareAdapter` gave them. */
   readonly trainable: readonly TrainableBucket[];
   readonly rows: readonly Row[];
@@ -29,26 +29,8 @@ export interface Run<Batch = TokenBatch, Row = Example> extends Setting<Batch, R
   readonly heldOut?: readonly Row[] | undefined;
   /** Optimizer steps in all. `stepsIn` gives those of an epoch. */
   readonly steps: number;
-  /** Micro-batches of an optimizer step; default 1. */
-  readonly accumulate?: number;
-  /** Default `adamw()`. */
-  readonly optimizer?: Optimizer;
   /** Learning rate before the schedule. */
   readonly lr: number;
-  /** Default `constant()`. */
-  readonly schedule?: Schedule;
-  /** Largest global norm of the gradients; default 1, 0 turns clipping off. */
-  readonly maxGradNorm?: number;
-  /** Seed of the order of rows and of all noise; default 0. */
-  readonly seed?: number;
-  /** Whether every epoch has an order of its own; default true. False: the order of `rows`. */
-  readonly shuffle?: boolean;
-  /** Whether blocks are recomputed by the backward pass instead of kept; changes no bit. Default false. */
-  readonly checkpointActivations?: boolean;
-  /** Steps between evaluations; 0, the default: only at the end. */
-  readonly evalEvery?: number;
-  /** Steps between checkpoints; 0, the default: only when interrupted. */
-  readonly saveEvery?: number;
   /** Where checkpoints go; without it none are written. */
   readonly checkpoints?: Checkpoints | undefined;
   /** The checkpoint to go on from. */
@@ -56,6 +38,31 @@ export interface Run<Batch = TokenBatch, Row = Example> extends Setting<Batch, R
   /** Aborting finishes the step in flight, writes a checkpoint and ends the run. */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** How to train. Each has a default. */
+export interface Choices {
+  /** Micro-batches of an optimizer step; default 1. */
+  readonly accumulate: number;
+  /** Default `adamw()`. */
+  readonly optimizer: Optimizer;
+  /** Default `constant()`. */
+  readonly schedule: Schedule;
+  /** Largest global norm of the gradients; default 1, 0 turns clipping off. */
+  readonly maxGradNorm: number;
+  /** Seed of the order of rows and of all noise; default 0. */
+  readonly seed: number;
+  /** Whether every epoch has an order of its own; default true. False: the order of `rows`, epoch after epoch. */
+  readonly shuffle: boolean;
+  /** Whether blocks are recomputed by the backward pass instead of kept; changes no bit. Default false. */
+  readonly checkpointActivations: boolean;
+  /** Steps between evaluations; there is one at the end in any case. 0, the default: only that. */
+  readonly evalEvery: number;
+  /** Steps between checkpoints; 0, the default: only when interrupted. */
+  readonly saveEvery: number;
+}
+
+/** A run of training. */
+export interface Run<Batch = TokenBatch, Row = Example> extends Job<Batch, Row>, Partial<Choices> {}
 
 /** One optimizer step, told once its loss is known: two steps late. */
 export interface StepEvent {
@@ -107,5 +114,5 @@ const recomputed: Layer = {
 /** Stored types of base parameters, as the store knows them. */
 export const dtypesOf =
   (store: Store) =>
-  (name: string): DType | undefined =>
-    store.has(name) ? store.declaration(name).dtype : undefined;
+  (name: string): DType =>
+    store.has(name) ? store.declaration(name).dtype : "f32";

@@ -32,7 +32,11 @@ export const cosine = ({ steps, warmup = 0 }: ScheduleSettings): Schedule =>
   );
 
 /** The schedules of this package by the names that run files use. */
-export const schedules: Readonly<Record<string, (settings: ScheduleSettings) => Schedule>> = { constant, linear, cosine };
+export const schedules: Readonly<Record<string, (settings: ScheduleSettings) => Schedule>> = {
+  constant,
+  linear,
+  cosine,
+};
 
 function warmed(
   name: string,

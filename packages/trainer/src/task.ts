@@ -1,8 +1,8 @@
 /** @file What a model is trained for: how rows become a batch, and a forward pass becomes a loss. */
 import type { Model, ModelInfo, Scope, TokenBatch } from "@graftml/peft";
 import { IGNORE, linearCrossEntropy, reshape, slice, type Source, sum, type Tensor, type Trace } from "@graftml/tensor";
-import { DataError } from "./errors.ts";
 import type { Example } from "./encode.ts";
+import { DataError } from "./errors.ts";
 
 /** The shape that a program is compiled for. */
 export interface BatchShape {
@@ -40,8 +40,6 @@ export interface Task<Batch, Row> {
   readonly name: string;
   /** Tokens of a row. */
   length(row: Row): number;
-  /** Labels of a row: what the loss is a mean over. */
-  labels(row: Row, lead: number): number;
   /** @throws {DataError} if a row cannot be used, saying which one; `index` counts from 0. */
   check(row: Row, index: number, facts: { readonly model: ModelInfo; readonly lead: number }): void;
   /** At most B rows; what is missing is filled up with rows that do not count. */
@@ -59,17 +57,23 @@ export interface Task<Batch, Row> {
 export const causalLm: Task<TokenBatch, Example> = {
   name: "causal-lm",
   length: ({ ids }) => ids.length,
-  labels: ({ labels }, lead) => labels.slice(first(lead)).filter((label) => label !== IGNORE).length,
   check(row, index, { model, lead }) {
     const where = `row ${index}${row.origin === undefined ? "" : ` (${row.origin})`}`;
     const { ids, labels } = row;
-    if (ids.length !== labels.length) throw new DataError(`${where} has ${ids.length} tokens and ${labels.length} labels.`);
-    const odd = [...ids, ...labels.filter((l) => l !== IGNORE)].find((id) => !Number.isInteger(id) || id < 0 || id >= model.vocabulary);
+    if (ids.length !== labels.length)
+      throw new DataError(`${where} has ${ids.length} tokens and ${labels.length} labels.`);
+    const odd = [...ids, ...labels.filter((l) => l !== IGNORE)].find(
+      (id) => !Number.isInteger(id) || id < 0 || id >= model.vocabulary,
+    );
     if (odd !== undefined)
-      throw new DataError(`${where} has the token ${odd}; this model knows 0 … ${model.vocabulary - 1}. Is the tokenizer another model's?`);
+      throw new DataError(
+        `${where} has the token ${odd}; this model knows 0 … ${model.vocabulary - 1}. Is the tokenizer another model's?`,
+      );
     if (ids.length > model.maxLength)
-      throw new DataError(`${where} has ${ids.length} tokens; this model tells ${model.maxLength} positions apart. Lower data.max_length.`);
-    if (causalLm.labels(row, lead) === 0)
+      throw new DataError(
+        `${where} has ${ids.length} tokens; this model tells ${model.maxLength} positions apart. Lower data.max_length.`,
+      );
+    if (labels.slice(first(lead)).every((label) => label === IGNORE))
       throw new DataError(
         `${where} has no label to learn from: of its ${ids.length} token(s) all are padding, prompt or the first. Drop it, shorten its prompt, or raise data.max_length.`,
       );

@@ -42,7 +42,13 @@ export const adamwOp: Op<Record<never, never>> = {
   infer([p, m, v, gradient, rates, scalars]) {
     const [size = 0] = p?.shape ?? [];
     const fits = [m, v, gradient].every((t) => t?.shape.length === 1 && t.shape[0] === size);
-    if (!fits || size % BLOCK !== 0 || rates?.shape[0] !== size / BLOCK || rates.shape[1] !== 2 || scalars?.shape[0] !== SCALARS)
+    if (
+      !fits ||
+      size % BLOCK !== 0 ||
+      rates?.shape[0] !== size / BLOCK ||
+      rates.shape[1] !== 2 ||
+      scalars?.shape[0] !== SCALARS
+    )
       throw new ShapeError(
         `adamw: p, m, v, gradient, rates, scalars are ${[p, m, v, gradient, rates, scalars].map((t) => show(t?.shape ?? [])).join(", ")}: ` +
           `wants four times [N] with N a multiple of ${BLOCK}, [N/${BLOCK}, 2] and [${SCALARS}].`,
@@ -50,7 +56,15 @@ export const adamwOp: Op<Record<never, never>> = {
     return [p, m, v].flatMap((t) => t ?? []);
   },
   reference(inputs) {
-    const [p, m, v, gradient, rates, scalars, clip] = inputs as readonly [Value, Value, Value, Value, Value, Value, Value]; // as infer saw them
+    const [p, m, v, gradient, rates, scalars, clip] = inputs as readonly [
+      Value,
+      Value,
+      Value,
+      Value,
+      Value,
+      Value,
+      Value,
+    ]; // as infer saw them
     const [rate = 0, new1 = 0, keep2 = 0, new2 = 0, eps = 0, decay = 0, bias1 = 1, bias2 = 1] = scalars;
     const [factor = 1] = clip;
     gradient.forEach((raw, i) => {
@@ -88,12 +102,25 @@ export const adamwOp: Op<Record<never, never>> = {
  *
  * p ← p(1 − ηλ) − η m̂ / (√v̂ + ε)
  */
-export function adamw({ betas: [beta1, beta2] = [0.9, 0.999], eps = 1e-8, weightDecay = 0 }: OptimizerSettings = {}): Optimizer {
+export function adamw({
+  betas: [beta1, beta2] = [0.9, 0.999],
+  eps = 1e-8,
+  weightDecay = 0,
+}: OptimizerSettings = {}): Optimizer {
   return {
     name: "adamw",
     settings: { beta1, beta2, eps, weight_decay: weightDecay },
     state: ["m", "v"],
-    scalars: (step, lr) => [lr, 1 - beta1, beta2, 1 - beta2, eps, weightDecay, 1 - beta1 ** step, Math.sqrt(1 - beta2 ** step)],
+    scalars: (step, lr) => [
+      lr,
+      1 - beta1,
+      beta2,
+      1 - beta2,
+      eps,
+      weightDecay,
+      1 - beta1 ** step,
+      Math.sqrt(1 - beta2 ** step),
+    ],
     update({ value, gradient, clip, state, rates, scalars }) {
       applyAll(adamwOp, [value, ...state, gradient, rates, scalars, clip], {});
     },

@@ -15,7 +15,11 @@ export function sgd({ momentum = 0, weightDecay = 0 }: OptimizerSettings = {}): 
     update({ value, gradient, clip, state: [velocity], rates, scalars }) {
       const [size = 0] = value.shape;
       const blocks = size / BLOCK;
-      const [lr, keep, decay] = [0, 1, 2].map((i) => slice(scalars, 0, i, 1)) as [typeof scalars, typeof scalars, typeof scalars]; // three of them
+      const [lr, keep, decay] = [0, 1, 2].map((i) => slice(scalars, 0, i, 1)) as [
+        typeof scalars,
+        typeof scalars,
+        typeof scalars,
+      ]; // three of them
       const inBlocks = (t: typeof value): typeof value => reshape(t, [blocks, BLOCK]);
       const p = inBlocks(value);
       const decayed = mul(p, mul(slice(rates, 1, 1, 1), decay)); // [N/64, 64]

@@ -1,0 +1,115 @@
+/** @file The traced functions of training: how an adapter is trained is all here. */
+import { type Census, type Layer, openScope, type Progress } from "@graftml/peft";
+import { add, assign, fill, grad, mul, type Outputs, type Program, type Tensor, Trace, where } from "@graftml/tensor";
+import { gradientOf, type TrainedBucket } from "./buckets.ts";
+import { clipFactor, globalNorm } from "./clip.ts";
+import type { Optimizer } from "./optim/optimizer.ts";
+import { dtypesOf, type Setting } from "./run.ts";
+import type { BatchShape } from "./task.ts";
+
+/** What tracing the forward pass once, without a device, tells of a model and its adapters. */
+export interface Facts {
+  /** Rows that methods put before the real ones. */
+  readonly lead: number;
+  /** Values that methods compute on the host at every step, by the names of the programs' inputs. */
+  readonly scalars: ReadonlyMap<string, (progress: Progress) => number>;
+}
+
+/** Traces a forward pass over one short row. */
+export function factsOf<Batch, Row>({ model }: Setting<Batch, Row>, layers: readonly Layer[]): Facts {
+  const trace = new Trace();
+  const scope = openScope(trace, layers, { train: true, model: model.info });
+  const length = Math.min(8, model.info.maxLength);
+  const hidden = model.forward(scope, model.inputs(trace, { batch: 1, length }));
+  model.head(scope, hidden);
+  return { lead: (hidden.shape[1] ?? length) - length, scalars: scope.census.scalars };
+}
+
+/** The sum of the losses of a batch [], and what was met on the way to it. */
+export function traceLoss<Batch, Row>(
+  trace: Trace,
+  { model, store, task }: Setting<Batch, Row>,
+  layers: readonly Layer[],
+  shape: BatchShape,
+  { train }: { readonly train: boolean },
+): { readonly loss: Tensor; readonly census: Census } {
+  const scope = openScope(trace, layers, { train, model: model.info, dtypeOf: dtypesOf(store) });
+  const batch = model.inputs(trace, shape);
+  const hidden = model.forward(scope, batch);
+  return { loss: task.loss({ trace, scope, model, batch, shape, hidden }), census: scope.census };
+}
+
+/**
+ * Forward and backward of one micro-batch. Its share of the step's loss is Σ losses · loss_weight + Σ penalties ·
+ * penalty_weight, so that shares add up to a mean over the labels of the whole step; gradients of shares are added up in
+ * the bucket of gradients.
+ *
+ * @param add whether gradients are added to those already there (where the input `keep` is 1) instead of replacing them.
+ */
+export function traceGradients<Batch, Row>(
+  trace: Trace,
+  setting: Setting<Batch, Row>,
+  layers: readonly Layer[],
+  shape: BatchShape,
+  buckets: readonly TrainedBucket[],
+  { accumulating }: { readonly accumulating: boolean },
+): Outputs {
+  const weight = (name: string): Tensor => trace.input(name, []);
+  const { loss: labelled, census } = traceLoss(trace, setting, layers, shape, { train: true });
+  const penalties = census.penalties.map((penalty) => mul(penalty, weight("penalty_weight")));
+  const loss = [mul(labelled, weight("loss_weight")), ...penalties].reduce(add);
+  const members = buckets.flatMap(({ bucket }) => bucket.members);
+  const gradients = grad(
+    loss,
+    members.map(({ name, shape }) => trace.param(name, shape)),
+  );
+  members.forEach(({ name, shape }, i) => {
+    const gradient = gradients[i] ?? fill(trace, shape, 0);
+    const sum = trace.param(gradientOf(name), shape);
+    const kept = (): Tensor => where(weight("keep"), sum, fill(trace, [], 0));
+    trace.within(gradientOf(name), () => assign(sum, accumulating ? add(kept(), gradient) : gradient));
+  });
+  return { loss };
+}
+
+/** One step of the optimizer from the gradients as they are: norm, clipping, update of every bucket in place. */
+export function traceUpdate(
+  trace: Trace,
+  buckets: readonly TrainedBucket[],
+  { optimizer, maxGradNorm }: { readonly optimizer: Optimizer; readonly maxGradNorm: number },
+): Outputs {
+  const whole = (name: string, { bucket }: TrainedBucket): Tensor => trace.param(name, [bucket.size]);
+  const norm = globalNorm(buckets.map((b) => whole(b.gradient, b)));
+  const clip = clipFactor(norm, maxGradNorm);
+  const scalars = trace.input("optimizer", [optimizer.scalars(1, 0).length]);
+  for (const b of buckets)
+    optimizer.update({
+      value: whole(b.bucket.name, b),
+      gradient: whole(b.gradient, b),
+      clip,
+      state: b.state.map((name) => whole(name, b)),
+      rates: trace.param(b.rates, [b.bucket.size / 64, 2]),
+      scalars,
+    });
+  return { grad_norm: norm };
+}
+
+/** Programs for the lengths that batches are padded to, compiled when first asked for. */
+export function byLength(compile: (length: number) => Promise<Program>): {
+  readonly get: (length: number) => Promise<Program>;
+  readonly dispose: () => Promise<void>;
+} {
+  const programs = new Map<number, Promise<Program>>();
+  return {
+    get: (length) => {
+      const program = programs.get(length) ?? compile(length);
+      programs.set(length, program);
+      return program;
+    },
+    dispose: async () => {
+      for (const result of await Promise.allSettled(programs.values()))
+        if (result.status === "fulfilled") result.value.dispose();
+      programs.clear();
+    },
+  };
+}

@@ -1,0 +1,130 @@
+/** @file A run with every default filled in and checked: what all parts of the loop share. */
+import type { Layer } from "@graftml/peft";
+import { keyOf } from "@graftml/tensor";
+import { declareTraining, type TrainedBucket } from "./buckets.ts";
+import type { Identity } from "./checkpoint.ts";
+import { type Dealing, paddedLength } from "./data.ts";
+import { DataError, TrainError } from "./errors.ts";
+import { adamw } from "./optim/adamw.ts";
+import { type Facts, factsOf } from "./program.ts";
+import { type Choices, type Job, layersOf, type Run } from "./run.ts";
+import { constant } from "./schedule.ts";
+import type { BatchShape } from "./task.ts";
+
+/** A run ready to be traced. */
+export interface Resolved<Batch, Row> extends Job<Batch, Row>, Choices {
+  readonly layers: readonly Layer[];
+  readonly facts: Facts;
+  readonly dealing: Dealing;
+  readonly buckets: readonly TrainedBucket[];
+  /** The shape of a batch whose rows are padded to `length`. */
+  readonly shapeOf: (length: number) => BatchShape;
+  /** Length that the given rows are padded to. */
+  readonly lengthFor: (rows: readonly Row[]) => number;
+}
+
+/**
+ * Fills in defaults, checks every row and makes gradients and moments known to the store; nothing is allocated.
+ * @throws {TrainError} for settings that make no sense, {DataError} for a row that cannot be used.
+ */
+export function resolve<Batch, Row>(run: Run<Batch, Row>): Resolved<Batch, Row> {
+  const filled = {
+    accumulate: 1,
+    optimizer: adamw(),
+    schedule: constant(),
+    maxGradNorm: 1,
+    seed: 0,
+    shuffle: true,
+    checkpointActivations: false,
+    evalEvery: 0,
+    saveEvery: 0,
+    ...run,
+  };
+  const { model, task, store, batchSize, accumulate, rows, heldOut = [], checkpointActivations } = filled;
+  check(filled);
+  const layers = layersOf(run.adapters, { checkpointActivations });
+  const facts = factsOf(run, layers);
+  for (const [i, row] of rows.entries()) task.check(row, i, { model: model.info, lead: facts.lead });
+  for (const [i, row] of heldOut.entries()) task.check(row, i, { model: model.info, lead: facts.lead });
+  return {
+    ...filled,
+    layers,
+    facts,
+    dealing: { rows: rows.length, batchSize, accumulate },
+    buckets: declareTraining(store, run.trainable, filled.optimizer),
+    shapeOf: (length) => ({ batch: batchSize, length, lead: facts.lead }),
+    lengthFor: (some) =>
+      paddedLength(
+        some.reduce((longest, row) => Math.max(longest, task.length(row)), 1),
+        model.info.maxLength,
+      ),
+  };
+}
+
+function check<Batch, Row>(run: Job<Batch, Row> & Choices): void {
+  const { rows, trainable, lr, maxGradNorm, seed } = run;
+  if (rows.length === 0) throw new DataError("there is no row to train on.");
+  if (trainable.length === 0)
+    throw new TrainError("there is nothing to train: no adapter of the stack owns a trainable parameter.");
+  const least = { batchSize: 1, accumulate: 1, steps: 1, evalEvery: 0, saveEvery: 0 } as const;
+  for (const key of ["batchSize", "accumulate", "steps", "evalEvery", "saveEvery"] as const)
+    if (!Number.isInteger(run[key]) || run[key] < least[key])
+      throw new TrainError(`${key} is ${run[key]}; it must be a whole number of at least ${least[key]}.`);
+  if (!(lr >= 0 && Number.isFinite(lr))) throw new TrainError(`lr is ${lr}; it must be a number of at least 0.`);
+  if (!(maxGradNorm >= 0))
+    throw new TrainError(`maxGradNorm is ${maxGradNorm}; it must be at least 0, which turns clipping off.`);
+  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32)
+    throw new TrainError(`seed is ${seed}; it must be a whole number below 2³².`);
+}
+
+/** Whatever decides the bits of a run. */
+export function identityOf<Batch, Row>(run: Resolved<Batch, Row>): Identity {
+  const {
+    task,
+    model,
+    steps,
+    batchSize,
+    accumulate,
+    lr,
+    maxGradNorm,
+    seed,
+    shuffle,
+    rows,
+    trainable,
+    optimizer,
+    schedule,
+  } = run;
+  const under = (name: string, settings: Identity): Identity =>
+    Object.fromEntries(Object.entries(settings).map(([key, value]) => [`${name}.${key}`, value]));
+  const parameters = trainable.flatMap((bucket) =>
+    bucket.members.map(({ name, shape, lrScale, decay }) => [name, shape, lrScale, decay]),
+  );
+  return {
+    task: task.name,
+    model: model.info.architecture,
+    trainable: `${parameters.length} parameters, ${digest(parameters)}`,
+    data: `${rows.length} rows, ${digest(rows)}`,
+    shuffle,
+    steps,
+    batch_size: batchSize,
+    accumulate,
+    lr,
+    optimizer: optimizer.name,
+    ...under("optimizer", optimizer.settings),
+    schedule: schedule.name,
+    ...under("schedule", schedule.settings),
+    max_grad_norm: maxGradNorm,
+    seed,
+  };
+}
+
+/** Eight digits that tell lists apart. Where a row comes from does not count. */
+function digest(values: readonly unknown[]): string {
+  const text = (value: unknown): string =>
+    JSON.stringify(value, (key, inner: unknown) => (key === "origin" ? undefined : inner));
+  const word = values.reduce<number>(
+    (hash, value) => Math.imul(hash ^ keyOf(text(value)), 0x01000193) >>> 0,
+    values.length,
+  );
+  return word.toString(16).padStart(8, "0");
+}

@@ -1,0 +1,77 @@
+/** @file One optimizer step: what is submitted, and what is told of it once its results are there. */
+import type { Program, Source } from "@graftml/tensor";
+import { TrainError } from "./errors.ts";
+import type { Resolved } from "./resolved.ts";
+import type { StepEvent } from "./run.ts";
+
+/** A step whose results are there. */
+export interface Finished extends Omit<StepEvent, "type" | "ms"> {
+  /** When it was submitted and when it was over, in ms. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A micro-batch and the program for its length. */
+export interface MicroBatch<Row> {
+  readonly rows: readonly Row[];
+  readonly length: number;
+  readonly program: Program;
+}
+
+/**
+ * Submits the step that follows `done` steps; all of it is in the device's queue when this returns.
+ * @param applying the update, where it is a program of its own.
+ */
+export function submit<Batch, Row>(
+  run: Resolved<Batch, Row>,
+  done: number,
+  batches: readonly MicroBatch<Row>[],
+  applying: Program | null,
+): Promise<Finished> {
+  const { task, optimizer, schedule, facts, seed, steps, accumulate, shapeOf } = run;
+  const from = performance.now();
+  const step = done + 1;
+  const lr = run.lr * schedule.factor(done);
+  const collated = batches.map(({ rows, length }) => task.collate(rows, shapeOf(length)));
+  const total = (of: "labels" | "tokens"): number => collated.reduce((sum, batch) => sum + batch[of], 0);
+  const common: Record<string, Source> = {
+    loss_weight: [1 / total("labels")],
+    penalty_weight: [1 / batches.length],
+    optimizer: optimizer.scalars(step, lr),
+  };
+  for (const [name, at] of facts.scalars) common[name] = [at({ step: done, steps })];
+  const results = batches.map(({ program }, i) =>
+    // Every micro-batch has noise of its own. Step 0 is left to starting values, which are drawn from the same numbers.
+    program.run({
+      ...common,
+      clock: [seed, done * accumulate + i + 1],
+      keep: [i === 0 ? 0 : 1],
+      ...collated[i]?.inputs,
+    }),
+  );
+  if (applying !== null) results.push(applying.run(common));
+  return Promise.all(results).then((outputs) => {
+    const loss = outputs.reduce((sum, output) => sum + (output["loss"]?.[0] ?? 0), 0);
+    const gradNorm = outputs.at(-1)?.["grad_norm"]?.[0] ?? NaN;
+    return { step, loss, gradNorm, lr, tokens: total("tokens"), labels: total("labels"), from, to: performance.now() };
+  });
+}
+
+/**
+ * Makes events of finished steps, in order.
+ * @throws {TrainError} if the loss or the gradients' norm is no number.
+ */
+export function teller(): (finished: Finished) => StepEvent {
+  let last = 0;
+  return ({ from, to, ...figures }) => {
+    const { step, loss, gradNorm } = figures;
+    if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
+      throw new TrainError(
+        `step ${step}: the loss is ${loss} and the gradients' norm ${gradNorm}, so training cannot go on. ` +
+          "Checkpoints of earlier steps are intact. Lower the learning rate, add warmup or clip gradients.",
+      );
+    const ms = to - Math.max(from, last);
+    last = to;
+    return { type: "step", ...figures, ms };
+  };
+}

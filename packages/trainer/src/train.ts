@@ -1,0 +1,107 @@
+/** @file The loop: deals rows out to steps, keeps the device busy, and tells what happens. */
+import type { Program } from "@graftml/tensor";
+import { releaseTraining } from "./buckets.ts";
+import { checkSameRun, restoreState, stateBlocks, takeState } from "./checkpoint.ts";
+import { dealer, positionAfter } from "./data.ts";
+import { evaluator } from "./evaluate.ts";
+import { InFlight, LATE } from "./in-flight.ts";
+import { buildsOf } from "./plan.ts";
+import { byLength } from "./program.ts";
+import { identityOf, resolve } from "./resolved.ts";
+import type { Run, TrainEvent } from "./run.ts";
+import { type Finished, type MicroBatch, submit, teller } from "./step.ts";
+
+type Events = AsyncGenerator<TrainEvent, void, undefined>;
+
+/**
+ * Trains, telling every step, evaluation and checkpoint as it happens; `break` ends the run. Steps are told two late, so that
+ * the device never waits for the host: batches are prepared while it works.
+ *
+ * @throws {TrainError} if a loss or a gradient is no number: nothing is saved after that, earlier checkpoints stand.
+ * @throws {StateError} if the checkpoint to resume is of another run, naming what differs.
+ * @throws {DataError} if a row cannot be used, before the first step.
+ *
+ * @example
+ * for await (const event of train({ runtime, store, model, adapters: [adapter], trainable, task: causalLm, rows, ... }))
+ *   if (event.type === "step") console.log(event.step, event.loss);
+ */
+export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
+  const run = resolve(given);
+  const { runtime, store, steps, rows, heldOut = [], resume, checkpoints, signal } = run;
+  const identity = identityOf(run);
+  const blocks = stateBlocks(run.adapters, run.optimizer, run.buckets);
+  const { gradients, update } = buildsOf(run);
+  const programs = byLength((length) => runtime.compile(store, gradients(length)));
+  const evaluations = evaluator(run, run.layers, run.facts);
+  const deal = dealer({ ...run.dealing, seed: run.seed, shuffle: run.shuffle });
+  const flight = new InFlight<Finished>();
+  const asEvent = teller();
+  let applying: Program | null = null;
+  let done = 0;
+  let saved = -1;
+
+  async function* tell({ keep }: { readonly keep: number }): Events {
+    for await (const finished of flight.take({ keep })) yield asEvent(finished);
+  }
+  async function* save(): Events {
+    if (checkpoints === undefined || saved === done) return;
+    const path = await checkpoints.save({
+      step: done,
+      seed: run.seed,
+      position: positionAfter(done, run.dealing),
+      run: identity,
+      adapter: await takeState(store, blocks.adapter),
+      optimizer: await takeState(store, blocks.optimizer),
+    });
+    saved = done;
+    yield { type: "checkpoint", step: done, path };
+  }
+  async function* evaluate(): Events {
+    if (heldOut.length === 0) return;
+    const figures = await evaluations.run(heldOut, { step: done, steps }, signal).catch((error: unknown) => {
+      if (error !== signal?.reason) throw error;
+      return null; // interrupted
+    });
+    if (figures !== null) yield { type: "eval", step: done, eval: figures };
+  }
+
+  try {
+    if (resume !== undefined) {
+      checkSameRun(resume, identity);
+      await restoreState(store, blocks.adapter, resume.adapter);
+      await restoreState(store, blocks.optimizer, resume.optimizer);
+      done = saved = resume.step;
+    }
+    // Before the first step, all that the longest batches need: no later one needs more.
+    await programs.get(run.lengthFor(rows));
+    if (update !== null) applying = await runtime.compile(store, update);
+    if (heldOut.length > 0) await evaluations.prepare(heldOut);
+    const due = (every: number): boolean => every > 0 && done % every === 0;
+    const interrupted = (): boolean => signal?.aborted === true;
+    while (done < steps && !interrupted()) {
+      const batches: MicroBatch<Row>[] = [];
+      for (const numbers of deal(done)) {
+        const batch = numbers.map((i) => rows[i] as Row); // dealt out of their number
+        const length = run.lengthFor(batch);
+        batches.push({ rows: batch, length, program: await programs.get(length) });
+      }
+      flight.push(submit(run, done, batches, applying));
+      done++;
+      yield* tell({ keep: LATE });
+      if (!due(run.saveEvery) && !due(run.evalEvery)) continue;
+      yield* tell({ keep: 0 });
+      if (due(run.saveEvery)) yield* save();
+      if (due(run.evalEvery) && done < steps) yield* evaluate();
+    }
+    yield* tell({ keep: 0 });
+    if (!interrupted()) yield* evaluate();
+    if (interrupted()) yield* save();
+    else yield { type: "done", step: done };
+  } finally {
+    await flight.settled();
+    applying?.dispose();
+    await programs.dispose();
+    await evaluations.dispose();
+    releaseTraining(store, run.buckets);
+  }
+}
