@@ -1,1 +1,30 @@
-export {};
+/** @file The public surface of @graftml/models: families of models, their files, tokenizers and generation. */
+export { absent, activation, only, rate, readConfig, size, unquantized } from "./config.ts";
+export { type BuildOptions, type Family, refuseAttentionDropout } from "./family.ts";
+export { type GenerateRequest, type Generator, type NewToken, openGenerator } from "./generate.ts";
+export { gpt2 } from "./gpt2.ts";
+export {
+  activations,
+  attend,
+  embedding,
+  iota,
+  keyMask,
+  layer,
+  layerNorm,
+  linear,
+  type LinearOptions,
+  positions,
+  residual,
+  rmsNorm,
+  tokenInputs,
+} from "./layers.ts";
+export { llama } from "./llama.ts";
+export { type LoadedModel, loadModel, type LoadOptions, loadTokenizer } from "./load.ts";
+export { logitsOf, type Setup } from "./logits.ts";
+export { randomBase } from "./random.ts";
+export { buildModel, families } from "./registry.ts";
+export { rotaryTable } from "./rotary.ts";
+export type { Sampling } from "./sample.ts";
+export { saveModel, type SaveOptions } from "./save.ts";
+export { type Storage, storedAs } from "./storage.ts";
+export { type TextTokenizer, textTokenizer } from "./tokenizer.ts";

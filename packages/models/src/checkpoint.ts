@@ -1,0 +1,86 @@
+/** @file The weights of a model as a safetensors checkpoint holds them. */
+import { type Base, type Model, StateError, type TensorFile, widenHalf } from "@graftml/peft";
+import { sameShape, show, type Source } from "@graftml/tensor";
+import type { Family } from "./family.ts";
+import { layoutOf, type Stored, transposed } from "./layout.ts";
+
+/** Types that a weight may have in a file. */
+const FLOATS = ["F32", "F16", "BF16"];
+
+/** Most names that a message lists. */
+const LISTED = 6;
+const list = (names: readonly string[]): string =>
+  names.slice(0, LISTED).join(", ") + (names.length > LISTED ? `, and ${names.length - LISTED} more` : "");
+
+/**
+ * The weights of a checkpoint, checked against the model, before any is read. Matrices in half precision stay so; all else
+ * is f32. Files saved from the bare body (without "model." or "transformer.") and files that hold a tied weight under its
+ * other name are read too; tensors that are computed, not learned, are passed over.
+ *
+ * @throws {StateError} listing tensors that are missing, unexpected, of the wrong shape or of a type that is no float; or
+ * naming tied weights that the file holds twice, with different values.
+ */
+export async function checkpointBase(model: Model, family: Family, file: TensorFile): Promise<Base> {
+  const layout = layoutOf(model);
+  const bare = (name: string): string =>
+    name.slice(name.startsWith(`${family.prefix}.`) ? family.prefix.length + 1 : 0);
+  /** Names of a parameter that the file has; the first is read. */
+  const found = (s: Stored): readonly string[] =>
+    [s.name, ...s.aliases].flatMap((n) => [...new Set([n, bare(n)])]).filter((n) => file.tensors.has(n));
+  const places = new Map([...layout.values()].map((s) => [s.name, found(s)]));
+
+  const faults: string[] = [];
+  const missing = [...layout.keys()].filter((name) => places.get(name)?.length === 0);
+  if (missing.length > 0) faults.push(`missing (${missing.length} of ${layout.size}): ${list(missing)}`);
+  const known = new Set([...places.values()].flat());
+  const unexpected = [...file.tensors.keys()].filter(
+    (name) => !known.has(name) && family.computed?.test(name) !== true,
+  );
+  if (unexpected.length > 0) faults.push(`unexpected: ${list(unexpected)}`);
+  for (const { name, fileShape } of layout.values())
+    for (const place of places.get(name) ?? []) {
+      const { shape = [], dtype = "" } = file.tensors.get(place) ?? {};
+      if (!sameShape(shape, fileShape))
+        faults.push(`${place} is ${show(shape)}, config.json makes it ${show(fileShape)}`);
+      if (!FLOATS.includes(dtype)) faults.push(`${place} is ${dtype}, a weight is ${FLOATS.join(", ")}`);
+    }
+  if (faults.length > 0) throw new StateError(`${file.name} does not fit config.json. ${faults.join("; ")}.`);
+  for (const names of places.values()) await checkSame(file, names);
+
+  const stored = (name: string): { readonly layout: Stored; readonly place: string } | undefined => {
+    const [place] = places.get(name) ?? [];
+    const parameter = layout.get(name);
+    return place === undefined || parameter === undefined ? undefined : { layout: parameter, place };
+  };
+  const isHalf = ({ shape }: Stored, place: string): boolean =>
+    shape.length > 1 && file.tensors.get(place)?.dtype === "F16";
+  return {
+    names: () => layout.keys(),
+    describe: (name) => {
+      const s = stored(name);
+      return s && { shape: s.layout.shape, dtype: isHalf(s.layout, s.place) ? "f16" : "f32" };
+    },
+    read: async (name) => {
+      const s = stored(name);
+      if (s === undefined) throw new StateError(`${file.name} has no parameter ${name}.`);
+      const source = await file.read(s.place);
+      const values = source instanceof Uint16Array && !isHalf(s.layout, s.place) ? widenHalf(source) : source;
+      return s.layout.transposed && !isList(values) ? transposed(values, s.layout.fileShape) : values;
+    },
+  };
+}
+
+const isList = (values: Source): values is readonly number[] => Array.isArray(values);
+
+/** Tied weights that a file holds twice must agree: transformers would otherwise untie them. */
+async function checkSame(file: TensorFile, [first, ...others]: readonly string[]): Promise<void> {
+  if (first === undefined || others.length === 0) return;
+  const values = await file.read(first);
+  for (const other of others) {
+    const twin = await file.read(other);
+    if (twin.length === values.length && values.every((x, i) => x === twin[i])) continue;
+    throw new StateError(
+      `${file.name}: config.json ties ${other} to ${first}, but the file holds both and they differ. Set "tie_word_embeddings": false.`,
+    );
+  }
+}

@@ -1,0 +1,105 @@
+/** @file Writing sequences on, token by token. */
+import { ShapeError } from "@graftml/tensor";
+import type { Setup } from "./logits.ts";
+import { draw, likeliest, type Sampling } from "./sample.ts";
+import { openSession, rowsBefore, type Session } from "./session.ts";
+
+/** What to write on, and how. */
+export interface GenerateRequest {
+  /** Token ids of each prompt, at least one; prompts may differ in length. */
+  readonly prompts: readonly (readonly number[])[];
+  /** Tokens to write for each at most. */
+  readonly maxNewTokens: number;
+  /** Ids that end a sequence. */
+  readonly stop?: readonly number[];
+  /** How tokens are drawn; the likeliest if absent. */
+  readonly sampling?: Sampling;
+}
+
+/** A token that was written. */
+export interface NewToken {
+  /** Which prompt it continues. */
+  readonly row: number;
+  readonly id: number;
+  /** Why nothing follows it: a stop id, or no room for more; null where more follows. */
+  readonly end: "stop" | "length" | null;
+}
+
+/** Writes sequences on. Programs and caches are kept from one request to the next. */
+export interface Generator {
+  /**
+   * Tokens as they are written, row after row of every step. To stop early, leave the loop.
+   * @throws {ShapeError} if a prompt is empty or longer than the model's positions, or another request is not done yet.
+   */
+  generate(request: GenerateRequest): AsyncGenerator<NewToken, void, undefined>;
+  /** Frees programs and caches. */
+  dispose(): void;
+}
+
+/** A cache has a multiple of this many rows: requests of similar length share it. */
+const STEP = 64;
+
+/**
+ * A generator over a model and its adapters, whose parameters the store knows.
+ *
+ * @example
+ * const generator = openGenerator({ runtime, store, model });
+ * for await (const { id } of generator.generate({ prompts: [tokenizer.encode("Once upon")], maxNewTokens: 64, stop: eos }))
+ *   process.stdout.write(tokenizer.decode([id]));
+ */
+export function openGenerator(setup: Setup): Generator {
+  const { maxLength, vocabulary } = setup.model.info;
+  const before = rowsBefore(setup);
+  const sessions = new Map<number, Session>();
+  let busy = false;
+
+  const sessionFor = (batch: number, tokens: number): Session => {
+    const known = sessions.get(batch);
+    if (known !== undefined && known.cache.rows >= before + tokens) return known;
+    known?.dispose();
+    const rows = Math.ceil((before + tokens) / STEP) * STEP;
+    const session = openSession(setup, batch, rows);
+    sessions.set(batch, session);
+    return session;
+  };
+
+  async function* generate({
+    prompts,
+    maxNewTokens,
+    stop = [],
+    sampling,
+  }: GenerateRequest): AsyncGenerator<NewToken, void, undefined> {
+    prompts.forEach((p, row) => {
+      if (p.length === 0 || before + p.length > maxLength)
+        throw new ShapeError(`prompt ${row} has ${p.length} tokens; this model takes 1 to ${maxLength - before}.`);
+    });
+    if (maxNewTokens < 1 || prompts.length === 0) return;
+    if (busy)
+      throw new ShapeError("this generator is writing already; finish that request, or open another generator.");
+    busy = true;
+    try {
+      const lengths = Int32Array.from(prompts, (p) => p.length); // tokens that the session has taken
+      const session = sessionFor(prompts.length, Math.min(Math.max(...lengths) + maxNewTokens, maxLength));
+      const ids = new Int32Array(prompts.length);
+      let open = [...prompts.keys()];
+      let logits = await session.read(prompts);
+      for (let step = 0; ; step++) {
+        const written = open.map((row): NewToken => {
+          const scores = logits.subarray(row * vocabulary, (row + 1) * vocabulary);
+          const id = sampling === undefined ? likeliest(scores) : draw(scores, sampling, { row, step });
+          const full = step + 1 === maxNewTokens || before + (lengths[row] ?? 0) >= maxLength;
+          return { row, id, end: stop.includes(id) ? "stop" : full ? "length" : null };
+        });
+        yield* written;
+        for (const { row, id } of written) ids[row] = id;
+        open = written.filter((t) => t.end === null).map((t) => t.row);
+        if (open.length === 0) return;
+        logits = await session.write(ids, lengths);
+        lengths.forEach((n, row) => (lengths[row] = n + 1));
+      }
+    } finally {
+      busy = false;
+    }
+  }
+  return { generate, dispose: () => sessions.forEach((s) => s.dispose()) };
+}

@@ -1,0 +1,138 @@
+/** @file Layers on scopes: each names its parameters as Hugging Face does and goes through the sites that methods wrap. */
+import type { Heads, Scope, TokenBatch } from "@graftml/peft";
+import {
+  add,
+  attention,
+  cast,
+  concat,
+  fill,
+  gather,
+  gelu,
+  layerNorm as layerNormOp,
+  relu,
+  reshape,
+  rmsNorm as rmsNormOp,
+  ShapeError,
+  show,
+  silu,
+  tanh,
+  type Tensor,
+  type Trace,
+} from "@graftml/tensor";
+
+/** Activation functions by Hugging Face's names. */
+export const activations = {
+  silu,
+  swish: silu,
+  gelu_new: gelu,
+  gelu_pytorch_tanh: gelu,
+  relu,
+  tanh,
+} as const satisfies Readonly<Record<string, (x: Tensor) => Tensor>>;
+
+/** What a linear layer is besides its input and the place where it stands. */
+export interface LinearOptions {
+  /** Its roles, all of them where projections are fused: ["attn.q"]. */
+  readonly roles: readonly string[];
+  /** Features out. */
+  readonly out: number;
+  readonly bias: boolean;
+  /** Full name of its weight where it is another layer's (a tied head). */
+  readonly weight?: string;
+  /** Whether files store the weight as [in, out]. */
+  readonly transposed?: boolean;
+}
+
+/** y = x Wᵀ + b. x [..., in] → [..., out] */
+export const linear = (s: Scope, x: Tensor, options: LinearOptions): Tensor =>
+  s.linear(x, { ...options, in: x.shape.at(-1) ?? 0 });
+
+/** Root-mean-square norm with the gain `weight`. [..., D] → [..., D] */
+export function rmsNorm(s: Scope, x: Tensor, eps: number): Tensor {
+  const gain = s.param("weight", x.shape.slice(-1), ["weight", "norm"]);
+  return s.trace.within(s.path, () => rmsNormOp(x, gain, { eps }));
+}
+
+/** Layer norm with the gain `weight` and the offset `bias`. [..., D] → [..., D] */
+export function layerNorm(s: Scope, x: Tensor, eps: number): Tensor {
+  const gain = s.param("weight", x.shape.slice(-1), ["weight", "norm"]);
+  const offset = s.param("bias", x.shape.slice(-1), ["bias", "norm"]);
+  return s.trace.within(s.path, () => layerNormOp(x, gain, offset, { eps }));
+}
+
+/** Rows of the token table: ids i32 [B, T] → [B, T', D]; T' > T where a method puts rows before them. */
+export const embedding = (
+  s: Scope,
+  ids: Tensor,
+  { rows, width }: { readonly rows: number; readonly width: number },
+): Tensor =>
+  s.call("embedding", { roles: ["embed"], in: rows, out: width }, ids, (x) =>
+    gather(s.param("weight", [rows, width], ["weight", "embed"]), x),
+  );
+
+/** A map of hidden states that methods may wrap as a whole. [B, T, D] → [B, T, D] */
+export const layer = (
+  s: Scope,
+  role: "embed" | "block" | "unembed",
+  h: Tensor,
+  body: (h: Tensor) => Tensor,
+): Tensor => {
+  const width = h.shape.at(-1) ?? 0;
+  return s.call("layer", { roles: [role], in: width, out: width }, h, body);
+};
+
+/** skip + branch, the add around a sublayer of a pre-norm model. [B, T, D] */
+export const residual = (s: Scope, role: "attn" | "mlp", skip: Tensor, branch: Tensor): Tensor => {
+  const width = skip.shape.at(-1) ?? 0;
+  return s.call("residual", { roles: [role], in: width, out: width }, { skip, branch, norm: null }, (r) =>
+    add(r.skip, r.branch),
+  );
+};
+
+/** softmax(scale · q kᵀ) v over heads, behind the site where prefixes and caches join. → [B, T, H, E] */
+export function attend(s: Scope, heads: Heads, scale: number): Tensor {
+  const [, , G = 0, E = 0] = heads.k.shape;
+  return s.call("attention", { roles: ["attn"], in: E, out: G }, heads, ({ q, k, v, mask, causal }) =>
+    attention(q, k, v, mask, { causal, scale }),
+  );
+}
+
+/** Whole numbers 0 … n − 1 as f32 [n]. */
+export const iota = (trace: Trace, n: number): Tensor =>
+  trace.constant(`0 … ${n - 1}`, [n], () => Float32Array.from({ length: n }, (_, i) => i));
+
+/**
+ * Position ids of the rows of h [B, T', D], behind the site where a prefix shifts them: i32 [B or 1, T'].
+ * @throws {ShapeError} if the batch brings positions for another number of rows.
+ */
+export function positions(s: Scope, given: Tensor | null, h: Tensor): Tensor {
+  const rows = h.shape[1] ?? 0;
+  if (given !== null && given.shape[1] !== rows)
+    throw new ShapeError(`positions at ${s.path}: given ${show(given.shape)} for hidden states ${show(h.shape)}.`);
+  const ids = given ?? s.trace.within(s.path, () => reshape(cast(iota(s.trace, rows), "i32"), [1, rows]));
+  return s.call("positions", { roles: ["positions"] }, ids, (p) => p);
+}
+
+/** The batch's key mask for the rows of h [B, T', D]: rows that a method put before the tokens are never hidden. [B, T'] */
+export function keyMask(mask: Tensor | null, h: Tensor): Tensor | null {
+  const extra = (h.shape[1] ?? 0) - (mask?.shape[1] ?? 0);
+  if (mask === null || extra === 0) return mask;
+  return concat([fill(mask.node.trace, [mask.shape[0] ?? 0, extra], 1), mask], 1);
+}
+
+/**
+ * Token ids as a causal model takes them: the input "ids". It needs no mask: rows are padded on the right, where no real
+ * token looks.
+ * @throws {ShapeError} if the sequence is longer than the positions of the model.
+ */
+export function tokenInputs(
+  trace: Trace,
+  { batch, length }: { readonly batch: number; readonly length: number },
+  maxLength: number,
+): TokenBatch {
+  if (length > maxLength)
+    throw new ShapeError(
+      `sequences of ${length} tokens are too long: the model tells ${maxLength} positions apart. Shorten them.`,
+    );
+  return { ids: trace.input("ids", [batch, length], "i32"), positions: null, mask: null };
+}

@@ -1,0 +1,112 @@
+/** @file A model from a folder in Hugging Face layout. */
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type Base,
+  type JsonObject,
+  type Model,
+  openSafetensors,
+  openShards,
+  StateError,
+  type TensorFile,
+} from "@graftml/peft";
+import { fileSource } from "@graftml/peft/files";
+import { checkpointBase } from "./checkpoint.ts";
+import type { Family } from "./family.ts";
+import { randomBase } from "./random.ts";
+import { families, familyOf } from "./registry.ts";
+import { type Storage, storedAs } from "./storage.ts";
+import { type TextTokenizer, textTokenizer } from "./tokenizer.ts";
+
+export interface LoadOptions {
+  /** Storage of frozen weights; default "auto". */
+  readonly weights?: Storage;
+  /** The model's own dropouts while training: "config" for those of config.json, or one rate for all; default 0. */
+  readonly dropout?: number | "config";
+  /** Where weights come from: the folder, or config.json's rules for random ones; default "pretrained". */
+  readonly init?: "pretrained" | "random";
+  /** Seed of random weights; default 0. */
+  readonly seed?: number;
+  /** Families to choose from, a third party's among them; default: this package's. */
+  readonly families?: readonly Family[];
+}
+
+/** What a folder holds. */
+export interface LoadedModel {
+  readonly model: Model;
+  /** Its weights; they are read when a store needs them. */
+  readonly base: Base;
+  /** Null if the folder has no tokenizer.json. */
+  readonly tokenizer: TextTokenizer | null;
+  /** Ids that end a text, as generation_config.json, config.json or the tokenizer say. */
+  readonly eos: readonly number[];
+}
+
+/**
+ * Opens the model in a folder: reads config.json, the headers of its safetensors files and its tokenizer.
+ *
+ * @throws {StateError} saying what is missing, damaged, unknown or does not fit.
+ * @example
+ * const { model, base, tokenizer } = await loadModel("models/stories260K");
+ */
+export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  const { weights = "auto", dropout = 0, init = "pretrained", seed = 0, families: known = families } = options;
+  const names = await readdir(folder).catch((cause: unknown) => {
+    throw new StateError(`there is no folder ${folder}.`, { cause });
+  });
+  const file = join(folder, "config.json");
+  const config = await readJson(file);
+  const family = familyOf(config, known, file);
+  const model = family.build(config, { dropout, file });
+  const base =
+    init === "random"
+      ? randomBase(model, family, seed)
+      : await checkpointBase(model, family, await openWeights(folder, names));
+  const tokenizer = await loadTokenizer(folder);
+  const generation = names.includes("generation_config.json")
+    ? await readJson(join(folder, "generation_config.json"))
+    : {};
+  const eos = generation["eos_token_id"] ?? config["eos_token_id"] ?? tokenizer?.eos ?? [];
+  return {
+    model,
+    base: storedAs(base, weights),
+    tokenizer,
+    eos: (Array.isArray(eos) ? eos : [eos]).filter((id) => typeof id === "number"),
+  };
+}
+
+/** The tokenizer of a folder, or null if there is none. @throws {StateError} if it is damaged. */
+export async function loadTokenizer(folder: string): Promise<TextTokenizer | null> {
+  const names = await readdir(folder);
+  if (!names.includes("tokenizer.json")) return null;
+  const file = join(folder, "tokenizer.json");
+  const config = names.includes("tokenizer_config.json") ? await readJson(join(folder, "tokenizer_config.json")) : {};
+  return textTokenizer(await readJson(file), config, file);
+}
+
+async function openWeights(folder: string, names: readonly string[]): Promise<TensorFile> {
+  const open = (name: string) => fileSource(join(folder, name));
+  if (names.includes("model.safetensors")) return openSafetensors(await open("model.safetensors"));
+  const index = "model.safetensors.index.json";
+  if (names.includes(index)) return openShards(await readJson(join(folder, index)), join(folder, index), open);
+  const other = names.find((name) => /\.(bin|pt|pth|ckpt|h5|msgpack|gguf)$/.test(name));
+  const hint =
+    other === undefined
+      ? ""
+      : ` ${other} is of a format that cannot be read: save the model with transformers (save_pretrained).`;
+  throw new StateError(`${folder} has no weights: model.safetensors or ${index} is expected.${hint}`);
+}
+
+/** A JSON object in a file. @throws {StateError} if the file is missing or holds anything else. */
+async function readJson(path: string): Promise<JsonObject> {
+  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+    throw new StateError(`${path} cannot be read.`, { cause });
+  });
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as JsonObject; // just checked
+  } catch (cause) {
+    throw new StateError(`${path} is not JSON: ${cause instanceof Error ? cause.message : String(cause)}.`, { cause });
+  }
+  throw new StateError(`${path} must hold a JSON object.`);
+}

@@ -1,0 +1,50 @@
+/** @file Running a model without training it: the scope for it, and the logits of given tokens. */
+import { type Adapter, type Layer, type Model, openScope, type Scope } from "@graftml/peft";
+import { type Runtime, slice, type Store, type Trace, type Values } from "@graftml/tensor";
+
+/** What runs: a model whose weights and adapters a store knows. */
+export interface Setup {
+  readonly runtime: Runtime;
+  readonly store: Store;
+  readonly model: Model;
+  /** Innermost first. */
+  readonly adapters?: readonly Adapter[];
+}
+
+/** The onion's layers of a stack of adapters. */
+export const layersIn = ({ adapters = [] }: Setup): readonly Layer[] => adapters.flatMap((a) => a.layers);
+
+/** The top of a model where nothing is trained. */
+export const inferenceScope = (trace: Trace, { store, model }: Setup, layers: readonly Layer[]): Scope =>
+  openScope(trace, layers, { train: false, model: model.info, dtypeOf: (name) => store.declaration(name).dtype });
+
+/**
+ * Logits of every token of every sequence, for comparing models: all of them are in memory at once.
+ *
+ * @param sequences token ids; they may differ in length.
+ * @returns for each sequence its logits [T, V], row by row.
+ */
+export async function logitsOf(setup: Setup, sequences: readonly (readonly number[])[]): Promise<readonly Values[]> {
+  const { runtime, store, model } = setup;
+  const [batch, length] = [sequences.length, Math.max(...sequences.map((s) => s.length))];
+  const program = await runtime.compile(store, (trace) => {
+    const scope = inferenceScope(trace, setup, layersIn(setup));
+    const hidden = model.forward(scope, model.inputs(trace, { batch, length })); // [B, T', D]
+    const real = slice(hidden, 1, (hidden.shape[1] ?? 0) - length, length); // [B, T, D]
+    return { logits: model.head(scope, real) };
+  });
+  try {
+    const { logits = new Float32Array() } = await program.run({ ids: padded(sequences, length) });
+    const width = model.info.vocabulary;
+    return sequences.map((s, i) => logits.slice(i * length * width, (i * length + s.length) * width));
+  } finally {
+    program.dispose();
+  }
+}
+
+/** Sequences as one array [B, T], zeros on the right. */
+export function padded(sequences: readonly (readonly number[])[], length: number): Int32Array {
+  const ids = new Int32Array(sequences.length * length);
+  sequences.forEach((s, row) => ids.set(s, row * length));
+  return ids;
+}

@@ -1,0 +1,68 @@
+/** @file Text to token ids and back, by a folder's tokenizer.json. */
+import { type JsonObject, StateError } from "@graftml/peft";
+import { Tokenizer } from "@huggingface/tokenizers";
+
+/** What is used of the library. Its own types import files without extensions, which ESM does not resolve: they say nothing. */
+interface Library {
+  encode(text: string, options: { readonly add_special_tokens: boolean }): { readonly ids: readonly number[] };
+  decode(
+    ids: readonly number[],
+    options: { readonly skip_special_tokens: boolean; readonly clean_up_tokenization_spaces: boolean },
+  ): string;
+  token_to_id(token: string): number | undefined;
+}
+const Library = Tokenizer as new (json: JsonObject, config: JsonObject) => Library;
+
+/** A tokenizer as models use it. Padding and truncation that are stored in its file are ignored. */
+export interface TextTokenizer {
+  /** Ids of a text, with what the tokenizer's own template adds unless `special` is false. */
+  encode(text: string, options?: { readonly special?: boolean }): readonly number[];
+  /** Text of ids; special tokens are left out unless `special` is true. */
+  decode(ids: readonly number[], options?: { readonly special?: boolean }): string;
+  /** Id of a token, if there is one. */
+  idOf(token: string): number | undefined;
+  /** Ids of the tokens that tokenizer_config.json names, or null. */
+  readonly bos: number | null;
+  readonly eos: number | null;
+  readonly pad: number | null;
+}
+
+/**
+ * A tokenizer from its parsed files.
+ * @param json tokenizer.json
+ * @param config tokenizer_config.json; {} if there is none.
+ * @param file for messages.
+ * @throws {StateError} if the tokenizer is of a kind that is not known, or its file is damaged.
+ */
+export function textTokenizer(json: JsonObject, config: JsonObject, file = "tokenizer.json"): TextTokenizer {
+  let tokenizer: Library;
+  try {
+    tokenizer = new Library(json, config);
+  } catch (cause) {
+    throw new StateError(
+      `${file} is no tokenizer that can be read: ${cause instanceof Error ? cause.message : String(cause)}.`,
+      { cause },
+    );
+  }
+  const idOf = (token: string): number | undefined => tokenizer.token_to_id(token);
+  const named = (key: string): number | null => {
+    const value = config[key];
+    const token = typeof value === "object" && value !== null && "content" in value ? value.content : value;
+    return typeof token === "string" ? (idOf(token) ?? null) : null;
+  };
+  // transformers 5 cleans up only where it is told to, and never for byte pairs, whose text it would damage.
+  const model = json["model"];
+  const pairs = typeof model === "object" && model !== null && "type" in model && model.type === "BPE";
+  const cleanUp = config["clean_up_tokenization_spaces"] === true && !pairs;
+  return {
+    encode: (text, { special = true } = {}) => tokenizer.encode(text, { add_special_tokens: special }).ids,
+    decode: (ids, { special = false } = {}) =>
+      ids.length === 0
+        ? ""
+        : tokenizer.decode(ids, { skip_special_tokens: !special, clean_up_tokenization_spaces: cleanUp }),
+    idOf,
+    bos: named("bos_token"),
+    eos: named("eos_token"),
+    pad: named("pad_token"),
+  };
+}
