@@ -1,0 +1,40 @@
+/** @file `graft eval`: loss and perplexity of held-out data, with and without the adapter. */
+import { causalLm, evaluate, type Evaluation } from "@graftml/trainer";
+import { deviceOf, openRuntime } from "../device.ts";
+import { needed, openGiven, openTrained, readGiven } from "../inputs.ts";
+import { finish, table, showFile } from "../io.ts";
+import { thousands } from "../render.ts";
+import { parseRun } from "../run-file.ts";
+import { declareSession, encodeRows } from "../session.ts";
+import type { Command } from "../verbs.ts";
+
+export const evaluateData: Command = async (io, args, options) => {
+  const given = readGiven(args);
+  const parsed = parseRun(given.source);
+  const files = needed(parsed.data.eval, "data.eval", given);
+  const bare = given.file === undefined && parsed.adapter === undefined;
+  const session = bare ? await openGiven(parsed, given.source) : await openTrained(given);
+  const { run, loaded, stack } = session;
+  const rows = await encodeRows(files, run.data.columns, run.data.max_length, loaded, run.model);
+  const { runtime } = await openRuntime(deviceOf(options), run.train.device_memory);
+  try {
+    const { store } = declareSession(runtime, session);
+    const setting = { runtime, store, model: loaded.model, task: causalLm, batchSize: run.train.batch_size };
+    const base = await evaluate({ ...setting, adapters: [] }, rows);
+    io.begun = true;
+    const adapted = stack.length === 0 ? undefined : await evaluate({ ...setting, adapters: stack.map((s) => s.adapter) }, rows);
+    const line = (name: string, { loss, perplexity }: Evaluation): readonly string[] => [
+      name,
+      `loss ${loss.toFixed(4)}`,
+      `perplexity ${perplexity.toFixed(3)}`,
+    ];
+    const shown = [files].flat().map((file) => showFile(file)).join(", ");
+    finish(
+      io,
+      { rows: rows.length, base, ...(adapted && { adapted }) },
+      `${shown}: ${thousands(rows.length)} rows\n${table([line("base", base), ...(adapted ? [line("with adapter", adapted)] : [])])}`,
+    );
+  } finally {
+    runtime.dispose();
+  }
+};

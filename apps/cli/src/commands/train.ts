@@ -1,0 +1,125 @@
+/** @file `graft train`: from a run file to a saved adapter. */
+import { deviceOf, type Opened, openRuntime } from "../device.ts";
+import { Interrupted, UsageError } from "../errors.ts";
+import { needed, openGiven, readGiven } from "../inputs.ts";
+import { finish, type Io, paint, table, showFile } from "../io.ts";
+import { claim } from "../outputs.ts";
+import { type Data, planWithin, readData, trainerRun } from "../plan.ts";
+import { bytes, duration, memory, percent, progress, thousands } from "../render.ts";
+import { parseRun } from "../run-file.ts";
+import { DEFAULT_STEPS } from "../schema.ts";
+import { countParameters, type Session } from "../session.ts";
+import { runTraining, type Summary } from "../training.ts";
+import type { MemoryPlan } from "@graftml/tensor";
+import type { Command, Options } from "../verbs.ts";
+
+export const train: Command = async (io, args, options) => {
+  const given = readGiven(args);
+  const parsed = parseRun(given.source);
+  needed(parsed.data.train, "data.train", given);
+  const out = needed(parsed.out, "out", given);
+  const { train } = parsed;
+  const run = train.epochs === undefined ? { ...parsed, train: { ...train, steps: train.steps ?? DEFAULT_STEPS } } : parsed;
+  const session = await openGiven(run, given.source);
+  if (session.trained === undefined)
+    throw new UsageError(`${given.source.where(["methods"])}: nothing is trained: give methods, or an adapter that is not frozen.`);
+  const resume = await claim(out, claimOf(options));
+  const data = await readData(session);
+  const opened = await openRuntime(deviceOf(options), run.train.device_memory);
+  const command = `graft train ${given.file ?? ""} --resume`.replaceAll("  ", " ");
+  try {
+    const summary = await trainSession(io, session, data, opened, { out, resume, command });
+    finish(io, summary, "");
+  } finally {
+    opened.runtime.dispose();
+  }
+};
+
+const claimOf = ({ resume, force }: Options): { readonly resume: boolean; readonly force: boolean } => ({
+  resume: resume === true,
+  force: force === true,
+});
+
+/** Where a run goes and how it starts. */
+export interface Start {
+  readonly out: string;
+  readonly resume?: string | undefined;
+  /** What a user types to go on after an interruption. */
+  readonly command: string;
+}
+
+/**
+ * Trains an opened session, showing how it goes.
+ * @throws {Interrupted} after Ctrl-C, once a checkpoint is saved.
+ */
+export async function trainSession(io: Io, session: Session, data: Data, opened: Opened, { out, resume, command }: Start): Promise<Summary> {
+  const { trained } = session;
+  if (trained === undefined) throw new UsageError("the session has no adapter to train.");
+  const run = trainerRun(session, opened, data);
+  const planned = planWithin(run, opened);
+  announce(io, session, data, planned, { steps: run.steps, device: opened.runtime.name });
+  const shown = progress(io, run.steps);
+  const stop = new AbortController();
+  const interrupt = (): void => {
+    if (stop.signal.aborted) process.exit(130);
+    stop.abort();
+    shown.note("Finishing the step and saving a checkpoint; Ctrl-C again quits at once.");
+  };
+  process.on("SIGINT", interrupt);
+  const began = performance.now();
+  try {
+    const ending = await runTraining(io, {
+      session,
+      adapter: trained,
+      run,
+      planned,
+      out,
+      resume,
+      signal: stop.signal,
+      onEvent: (event) => {
+        if (event.type === "step") shown.step(event);
+        else if (event.type === "eval")
+          shown.note(`step ${event.step}: held-out loss ${event.eval.loss.toFixed(4)}, perplexity ${event.eval.perplexity.toFixed(2)}`);
+      },
+    });
+    shown.end();
+    if (!("summary" in ending)) throw new Interrupted(`interrupted after step ${ending.interrupted} of ${run.steps}; a checkpoint is saved. Go on with: ${command}`);
+    const { summary } = ending;
+    io.err(
+      `${paint("green", "✓")} ${run.steps} steps in ${duration(performance.now() - began)}. Adapter: ${showFile(summary.adapter)} (${bytes(summary.adapter_bytes)})\n`,
+    );
+    return summary;
+  } finally {
+    shown.end();
+    process.off("SIGINT", interrupt);
+  }
+}
+
+/** Says, before the first step, what will be trained and what it needs. */
+function announce(
+  io: Io,
+  session: Session,
+  { rows, heldOut }: Data,
+  plan: MemoryPlan,
+  { steps, device }: { readonly steps: number; readonly device: string },
+): void {
+  const { run, loaded, stack } = session;
+  const { trainable, total } = countParameters(session);
+  const { batch_size: batch, accumulate } = run.train;
+  const methods = stack
+    .map(({ adapter }) => {
+      const sites = adapter.sites.filter((s) => s.methods.length > 0).length;
+      return `${adapter.methods.map((m) => m.name).join(" + ")} on ${sites} sites${adapter.trainable ? "" : " (frozen)"}`;
+    })
+    .join(", then ");
+  const longest = rows.reduce((n, row) => Math.max(n, row.ids.length), 0);
+  const lines = [
+    ["model", `${showFile(run.model)} · ${loaded.model.info.architecture}`],
+    ["trains", `${thousands(trainable)} of ${thousands(total)} parameters (${percent(trainable / total)}): ${methods}`],
+    ["data", `${thousands(rows.length)} rows of up to ${longest} tokens${heldOut.length > 0 ? `, ${thousands(heldOut.length)} held out` : ""}`],
+    ["steps", `${thousands(steps)} of ${batch * accumulate} rows${accumulate > 1 ? ` (${accumulate} × ${batch})` : ""}`],
+    ["memory", memory(plan)],
+    ["device", device],
+  ];
+  io.err(`${table(lines.map(([label = "", text = ""]) => [paint("dim", label), text]))}\n`);
+}

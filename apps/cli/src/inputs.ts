@@ -1,0 +1,68 @@
+/** @file What most commands begin with: a run file and flags, checked and opened. */
+import { DEFAULT_STEPS, type Run } from "./schema.ts";
+import { refuseProblems, UsageError } from "./errors.ts";
+import { parseFlags } from "./flags.ts";
+import { parseRun, readRunFile, type RunSource } from "./run-file.ts";
+import { finishedAdapter, openSession, type Session } from "./session.ts";
+
+/** A run as a command got it. */
+export interface Given {
+  readonly source: RunSource;
+  /** The run file, if one was named. */
+  readonly file: string | undefined;
+  /** Whether a key was given as a flag. */
+  readonly flagged: (key: string) => boolean;
+}
+
+/**
+ * Reads the run file and the flags of a command.
+ * @param own keys that mean something else to this command and are left out.
+ * @throws {UsageError} for more than one run file.
+ */
+export function readGiven(args: readonly string[], own: readonly string[] = []): Given & { readonly values: ReadonlyMap<string, unknown> } {
+  const { flags, rest } = parseFlags(args);
+  const [file, other] = rest;
+  if (other !== undefined) throw new UsageError(`one run file at a time: got ${rest.join(" and ")}.`);
+  const isOwn = (key: string | number | undefined): boolean => typeof key === "string" && own.includes(key);
+  return {
+    source: readRunFile(file, flags.filter((flag) => !isOwn(flag.path[0]))),
+    file,
+    flagged: (key) => flags.some((flag) => flag.path[0] === key),
+    values: new Map(flags.filter((flag) => isOwn(flag.path[0])).map((flag) => [flag.path.join("."), flag.value])),
+  };
+}
+
+/**
+ * Opens what a run file names, without a device.
+ * @param trained folder of the adapter that takes the place of the one to train.
+ * @throws {UsageError} listing every problem.
+ */
+export async function openGiven(run: Run, source: RunSource, trained?: string): Promise<Session> {
+  const { session, problems } = await openSession(run, source, { trained });
+  refuseProblems(problems);
+  if (session === undefined) throw new UsageError("the run could not be opened.");
+  return session;
+}
+
+/**
+ * Opens what is to be looked at: the adapter of a finished run if a run file is named, else the one that --adapter names.
+ * @throws {UsageError} if the run has not been trained.
+ */
+export async function openTrained(given: Given): Promise<Session> {
+  const run = parseRun(given.source);
+  if (given.file === undefined || given.flagged("adapter")) return openGiven(run, given.source);
+  const trained = finishedAdapter(run);
+  if (trained === undefined)
+    throw new UsageError(`${given.file} has not been trained: ${run.out ?? "its out"} has no adapter. Run \`graft train ${given.file}\`, or name one with --adapter.`);
+  return openGiven(run, given.source, trained);
+}
+
+/** A key that a command needs. @throws {UsageError} if it is missing. */
+export function needed<T>(value: T | undefined, key: string, { source, file }: Given): T {
+  if (value !== undefined) return value;
+  throw new UsageError(`${file === undefined ? "" : `${source.where([])}: `}${key} is missing; this command needs it (--${key} …).`);
+}
+
+/** Optimizer steps of a run over rows that take `perEpoch` steps. */
+export const stepsOf = ({ train: { steps, epochs } }: Run, perEpoch: number): number =>
+  steps ?? (epochs === undefined ? DEFAULT_STEPS : Math.ceil(epochs * perEpoch));

@@ -1,0 +1,151 @@
+/** @file Finding methods: by the names that installed packages declare in their package.json, or by path. */
+import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { dirname, isAbsolute, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type AnyMethod, nearest } from "@graftml/peft";
+import { UsageError } from "./errors.ts";
+import { showFile } from "./io.ts";
+
+/** A package that carries methods: `"graft": { "methods": ["lora"] }`. */
+export interface MethodPackage {
+  readonly name: string;
+  readonly version: string;
+  readonly folder: string;
+  readonly methods: readonly string[];
+}
+
+interface Manifest {
+  readonly name?: string;
+  readonly version?: string;
+  readonly main?: string;
+  readonly exports?: unknown;
+  readonly graft?: { readonly methods?: unknown };
+}
+
+/**
+ * Packages that declare methods: in `node_modules` of the project and of the command line, at every level, and the
+ * workspace packages of a clone. Where a package is found twice the first one counts: the project's own comes before ours.
+ */
+export function methodPackages(project: string = process.cwd()): readonly MethodPackage[] {
+  const found = new Map<string, MethodPackage>();
+  for (const folder of [...modulesOf(project), ...modulesOf(import.meta.dirname), ...workspaceOf(import.meta.dirname)]) {
+    const manifest = manifestOf(folder);
+    const declared = manifest?.graft?.methods;
+    if (manifest?.name === undefined || !Array.isArray(declared) || found.has(manifest.name)) continue;
+    const { name, version = "" } = manifest;
+    found.set(name, { name, version, folder: realpathSync(folder), methods: declared.map(String) });
+  }
+  return [...found.values()];
+}
+
+/** Folders of packages in every `node_modules` from a folder upwards. */
+function modulesOf(start: string): readonly string[] {
+  const here = foldersIn(join(start, "node_modules")).flatMap((folder) =>
+    folder.includes(`node_modules${sep}@`) && existsSync(join(folder, "package.json")) === false ? foldersIn(folder) : [folder],
+  );
+  return dirname(start) === start ? here : [...here, ...modulesOf(dirname(start))];
+}
+
+const sep = join("a", "b").charAt(1);
+
+/** Packages of the clone that the command line lies in: what a contributor writes works the moment it is on disk. */
+function workspaceOf(start: string): readonly string[] {
+  if (existsSync(join(start, "pnpm-workspace.yaml"))) return foldersIn(join(start, "packages"));
+  return dirname(start) === start ? [] : workspaceOf(dirname(start));
+}
+
+function foldersIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => (entry.isDirectory() || entry.isSymbolicLink()) && !entry.name.startsWith("."))
+      .map((entry) => join(folder, entry.name))
+      .sort();
+  } catch {
+    return []; // there is no such folder
+  }
+}
+
+function manifestOf(folder: string): Manifest | undefined {
+  try {
+    return JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest; // every key is checked where it is used
+  } catch {
+    return undefined; // no package
+  }
+}
+
+/** Loads every method that a package declares. @throws {UsageError} if it does not export one of them. */
+export async function loadPackage(found: MethodPackage): Promise<readonly AnyMethod[]> {
+  const methods = await methodsIn(entryOf(found));
+  const missing = found.methods.filter((name) => !methods.some((m) => m.method.name === name));
+  if (missing.length > 0)
+    throw new UsageError(`${found.name} declares the method ${missing.join(", ")} in its package.json but does not export it.`);
+  return methods.filter((m) => found.methods.includes(m.method.name));
+}
+
+/**
+ * The method of a name or path.
+ * @throws {UsageError} if there is none: with the nearest name and where names come from; or if several packages have it.
+ */
+export async function findMethod(name: string, packages: readonly MethodPackage[]): Promise<AnyMethod> {
+  if (isAbsolute(name)) return byPath(name);
+  const carriers = packages.filter((p) => p.methods.includes(name));
+  const [carrier, other] = carriers;
+  if (carrier === undefined) {
+    const known = packages.flatMap((p) => p.methods).sort();
+    const near = nearest(name, known);
+    throw new UsageError(
+      `no installed package has the method "${name}". ${near === undefined ? `Installed: ${known.join(", ") || "none"}.` : `Did you mean "${near}"?`} Name a file to use your own: ./my-method.ts.`,
+    );
+  }
+  if (other !== undefined)
+    throw new UsageError(`${carriers.map((p) => p.name).join(" and ")} both have a method "${name}"; remove one, or name it by path.`);
+  const method = (await loadPackage(carrier)).find((m) => m.method.name === name);
+  if (method === undefined) throw new UsageError(`${carrier.name} does not export the method "${name}".`);
+  return method;
+}
+
+async function byPath(file: string): Promise<AnyMethod> {
+  const shown = showFile(file);
+  if (!existsSync(file)) throw new UsageError(`there is no method file ${shown}.`);
+  const methods = await methodsIn(file);
+  const [method, other] = methods;
+  if (method === undefined) throw new UsageError(`${shown} exports no method: make one with defineMethod of @graftml/peft.`);
+  if (other !== undefined)
+    throw new UsageError(`${shown} exports ${methods.length} methods (${methods.map((m) => m.method.name).join(", ")}); one file, one method.`);
+  return method;
+}
+
+/** Everything that a module exports and that is a method, its default export and what that holds included. */
+async function methodsIn(file: string): Promise<readonly AnyMethod[]> {
+  const module = (await import(pathToFileURL(file).href)) as Readonly<Record<string, unknown>>; // a module's namespace
+  const held = module["default"] instanceof Object ? Object.values(module["default"]) : [];
+  return [...new Set([...Object.values(module), ...(held as unknown[])])].filter(isMethod);
+}
+
+const isMethod = (value: unknown): value is AnyMethod =>
+  typeof value === "function" && "method" in value && value.method instanceof Object && "adapt" in value.method;
+
+/** Whether the command line runs from its sources, as in a clone: packages beside it then do so too. */
+const fromSources = import.meta.filename.endsWith(".ts");
+const CONDITIONS = [...(fromSources ? ["@graftml/source"] : []), "node", "import", "default"];
+
+/** The file that a package's name leads to, by Node's rules for `exports` and `main`. */
+function entryOf({ name, folder }: MethodPackage): string {
+  const manifest = manifestOf(folder);
+  const exported = manifest?.exports;
+  const root = exported instanceof Object && "." in exported ? exported["."] : exported;
+  const target = root === undefined ? (manifest?.main ?? "index.js") : pick(root);
+  if (target === undefined) throw new UsageError(`${name} exports nothing that can be imported: see "exports" in its package.json.`);
+  return join(folder, target);
+}
+
+function pick(target: unknown): string | undefined {
+  if (typeof target === "string") return target;
+  if (Array.isArray(target)) return target.map(pick).find((t) => t !== undefined);
+  if (!(target instanceof Object)) return undefined;
+  for (const [condition, inner] of Object.entries(target)) {
+    const found = CONDITIONS.includes(condition) ? pick(inner) : undefined;
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}

@@ -1,0 +1,228 @@
+/** @file Reading a run file: YAML or JSON with flags on top, checked against the schema, every problem with its line. */
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { nearest } from "@graftml/peft";
+import { isAlias, isCollection, isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import type { z } from "zod";
+import { refuseProblems, UsageError } from "./errors.ts";
+import { showFile } from "./io.ts";
+import { type Flag, flagOf, type KeyPath, showPath, withFlags } from "./flags.ts";
+import { type Run, runSchema } from "./schema.ts";
+
+/** A run file with the flags given beside it. */
+export interface RunSource {
+  readonly content: unknown;
+  /** Where a key stands: "run.yaml:12", or "--train.lr". */
+  where(path: KeyPath): string;
+  /** The folder that a path given under this key is relative to: the run file's, or the current one for a flag. */
+  folder(path: KeyPath): string;
+}
+
+/**
+ * Reads a run file, if there is one, and lays flags over it.
+ * @throws {UsageError} if it cannot be read or is neither YAML nor JSON, with the line.
+ */
+export function readRunFile(file: string | undefined, flags: readonly Flag[]): RunSource {
+  const counter = new LineCounter();
+  const document = file === undefined ? undefined : parseDocument(textOf(file), { lineCounter: counter, prettyErrors: false });
+  const name = file === undefined ? "" : showFile(file);
+  const lineOf = (offset: number): string => `${name}:${counter.linePos(offset).line}`;
+  refuseProblems(document?.errors.map((e) => `${lineOf(e.pos[0])}: ${e.message}`) ?? []);
+  const content: unknown = document?.toJS() ?? {};
+  if (typeof content !== "object" || content === null || Array.isArray(content))
+    throw new UsageError(`${name}: a run file is a map of keys (model, methods, data, train, out), not ${describe(content)}.`);
+  const flagFor = (path: KeyPath): Flag | undefined => flags.findLast((flag) => flag.path.every((key, i) => key === path[i]));
+  return {
+    content: withFlags(content, flags),
+    where(path) {
+      const flag = flagFor(path);
+      if (flag !== undefined) return flagOf(flag.path);
+      return document === undefined ? "flags" : lineOf(offsetOf(document.contents, path));
+    },
+    folder: (path) => (file === undefined || flagFor(path) !== undefined ? process.cwd() : dirname(resolve(file))),
+  };
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    throw new UsageError(code === "ENOENT" ? `there is no run file ${file}.` : `${file} cannot be read (${code}).`, { cause });
+  }
+}
+
+/** Offset of a key in a document, or of the deepest thing on the way to it. */
+function offsetOf(contents: unknown, path: KeyPath): number {
+  let node = contents;
+  let offset = startOf(node);
+  for (const key of path) {
+    if (!isCollection(node)) break;
+    const item = isMap(node)
+      ? node.items.find((pair) => isScalar(pair.key) && String(pair.key.value) === String(key))
+      : node.items[Number(key)];
+    if (item === undefined) break;
+    offset = startOf(isPair(item) ? item.key : item);
+    node = isPair(item) ? item.value : item;
+  }
+  return offset;
+}
+
+const startOf = (node: unknown): number =>
+  isCollection(node) || isScalar(node) || isAlias(node) ? ((node as Node).range?.[0] ?? 0) : 0;
+
+/** What a check found, and whether it found anything wrong. */
+export interface Checked<T> {
+  readonly value: T | undefined;
+  readonly problems: readonly string[];
+}
+
+/** Checks the content of a run file; the run's paths are made absolute. */
+export function checkRun(source: RunSource): Checked<Run> {
+  const { value, problems } = checkAgainst(runSchema, source.content, source, []);
+  if (value === undefined) return { value, problems };
+  const both = value.train.steps !== undefined && value.train.epochs !== undefined;
+  const found = [
+    ...problems,
+    ...(both ? [`${source.where(["train", "epochs"])}: train.steps and train.epochs are both given; keep one.`] : []),
+    ...columnProblems(value, source),
+  ];
+  return { value: found.length > 0 ? undefined : absolute(value, source), problems: found };
+}
+
+function columnProblems({ data: { columns } }: Run, source: RunSource): readonly string[] {
+  const given = Object.keys(columns).sort().join(" and ");
+  if (given === "text" || given === "completion and prompt") return [];
+  return [`${source.where(["data", "columns"])}: data.columns names ${given || "nothing"}; wants text, or prompt and completion.`];
+}
+
+/**
+ * Parses a run file and its flags.
+ * @throws {UsageError} listing every problem, each with its line and what was expected.
+ */
+export function parseRun(source: RunSource): Run {
+  const { value, problems } = checkRun(source);
+  refuseProblems(problems);
+  if (value === undefined) throw new UsageError("the run file is empty.");
+  return value;
+}
+
+/** Checks a value against a schema; keys in messages begin with `at`. */
+export function checkAgainst<S extends z.ZodType>(schema: S, content: unknown, source: RunSource, at: KeyPath): Checked<z.output<S>> {
+  const result = schema.safeParse(content, { reportInput: true });
+  if (result.success) return { value: result.data, problems: [] };
+  const problems = result.error.issues.flatMap((issue) => explain(issue, schema, content, at, source));
+  return { value: undefined, problems };
+}
+
+type Issue = z.core.$ZodIssue;
+
+function explain(issue: Issue, schema: z.ZodType, content: unknown, at: KeyPath, source: RunSource): readonly string[] {
+  const path = [...at, ...issue.path.map((key) => (typeof key === "symbol" ? String(key) : key))];
+  const line = (key: KeyPath, message: string): string => `${source.where(key)}: ${showPath(key)}: ${message}`;
+  if (issue.code !== "unrecognized_keys") return [line(path, expectation(issue, valueAt(content, issue.path)))];
+  const known = knownKeys(schema, issue.path);
+  return issue.keys.map((key) => {
+    const near = nearest(key, known);
+    const advice = near === undefined ? `Known here: ${known.join(", ")}.` : `Did you mean "${near}"?`;
+    return line([...path, key], `unknown key. ${advice}`);
+  });
+}
+
+/** What a value should have been, and what it is. */
+function expectation(issue: Issue, value: unknown): string {
+  const got = value === undefined ? "it is missing" : `got ${describe(value)}`;
+  switch (issue.code) {
+    case "invalid_type":
+      return `wants ${kinds[issue.expected] ?? issue.expected}; ${got}.`;
+    case "invalid_value": {
+      const known = issue.values.map(String);
+      const near = typeof value === "string" ? nearest(value, known) : undefined;
+      return `wants ${known.join(" | ")}; ${got}.${near === undefined ? "" : ` Did you mean "${near}"?`}`;
+    }
+    case "too_small":
+      if (issue.origin === "string" || issue.origin === "array") return `must not be empty.`;
+      return `must be ${issue.inclusive === true ? "at least" : "above"} ${issue.minimum}; ${got}.`;
+    case "too_big":
+      return `must be ${issue.inclusive === true ? "at most" : "below"} ${issue.maximum}; ${got}.`;
+    case "invalid_union": {
+      const options = issue.errors.map((errors) => errors[0]).filter((e) => e !== undefined);
+      // The option that got deepest into the value is the one that was meant.
+      const deepest = options.toSorted((a, b) => b.path.length - a.path.length)[0];
+      if (deepest !== undefined && deepest.path.length > 0)
+        return `${showPath(deepest.path.map((k) => (typeof k === "symbol" ? String(k) : k)))}: ${expectation(deepest, valueAt(value, deepest.path))}`;
+      const wants = [...new Set(options.map(wanted))];
+      return `wants ${wants.join(", or ")}; ${got}.`;
+    }
+    default:
+      return `${issue.message}; ${got}.`;
+  }
+}
+
+/** One alternative of a union in words. */
+function wanted(issue: Issue): string {
+  if (issue.code === "invalid_type") return kinds[issue.expected] ?? issue.expected;
+  if (issue.code === "invalid_value") return issue.values.map((v) => JSON.stringify(v)).join(" | ");
+  if (issue.code === "invalid_format" && issue.format === "regex") return 'a size such as "2GB"';
+  return issue.message;
+}
+
+const kinds: Readonly<Record<string, string>> = {
+  number: "a number",
+  int: "a whole number",
+  string: "a text",
+  boolean: "true or false",
+  array: "a list",
+  tuple: "a list",
+  object: "a map of keys",
+};
+
+/** Keys that the schema knows at a path. */
+function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): readonly string[] {
+  let at: unknown = schema;
+  for (const key of [...path, null]) {
+    while (at instanceof Object && "unwrap" in at && typeof at.unwrap === "function") at = (at.unwrap as () => unknown)();
+    if (key === null) break;
+    at = at instanceof Object && "shape" in at ? (at.shape as Record<PropertyKey, unknown>)[key] : undefined;
+  }
+  return at instanceof Object && "shape" in at ? Object.keys(at.shape as object) : [];
+}
+
+const valueAt = (content: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | null | undefined)?.[key], content);
+
+function describe(value: unknown): string {
+  if (value === null) return "nothing";
+  if (Array.isArray(value)) return "a list";
+  return typeof value === "object" ? "a map" : JSON.stringify(value);
+}
+
+/** The run with its paths absolute. */
+function absolute(run: Run, source: RunSource): Run {
+  const at = (path: KeyPath, given: string): string => resolve(source.folder(path), given);
+  const list = (path: KeyPath, given: string | readonly string[]): string | string[] =>
+    typeof given === "string" ? at(path, given) : given.map((file, i) => at([...path, i], file));
+  const { data, adapter, out } = run;
+  const start = <S extends { readonly path: string }>(entry: S, path: KeyPath): S => ({ ...entry, path: at(path, entry.path) });
+  return {
+    ...run,
+    model: at(["model"], run.model),
+    methods: run.methods.map((m, i) =>
+      /^\.{0,2}\//.test(m.name) ? { ...m, name: at(["methods", i, "name"], m.name) } : m,
+    ),
+    ...(adapter !== undefined && {
+      adapter:
+        typeof adapter === "string"
+          ? at(["adapter"], adapter)
+          : Array.isArray(adapter)
+            ? adapter.map((entry, i) => start(entry, ["adapter", i, "path"]))
+            : start(adapter, ["adapter", "path"]),
+    }),
+    data: {
+      ...data,
+      ...(data.train !== undefined && { train: list(["data", "train"], data.train) }),
+      ...(data.eval !== undefined && { eval: list(["data", "eval"], data.eval) }),
+    },
+    ...(out !== undefined && { out: at(["out"], out) }),
+  };
+}

@@ -1,0 +1,107 @@
+/** @file The schema of a run file: keys, types, defaults and what they mean. Help texts and messages come from it. */
+import { optimizers, schedules } from "@graftml/trainer";
+import { z } from "zod";
+
+const files = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
+const column = z.union([z.string(), z.int().min(0)]);
+const count = z.int().min(0);
+const size = z.int().positive();
+const nameIn = <K extends string>(known: Readonly<Record<K, unknown>>) => z.enum(Object.keys(known) as K[]); // its own keys
+
+const startSchema = z.strictObject({
+  path: z.string().min(1).describe("folder of a saved adapter"),
+  frozen: z.boolean().default(false).describe("whether it stays as it is"),
+});
+
+const dataSchema = z.strictObject({
+  train: files.optional().describe(".jsonl .json .csv .tsv .parquet .txt, or a list of them"),
+  eval: files.optional().describe("held-out data, likewise"),
+  columns: z
+    .strictObject({ text: column.optional(), prompt: column.optional(), completion: column.optional() })
+    .default({ text: "text" })
+    .describe("which column plays which part: text, or prompt and completion; a name, or a number from 0 in a file without a header"),
+  max_length: size.default(128).describe("tokens of a row, special ones included; what is longer is cut at the end"),
+  shuffle: z.boolean().default(true).describe("false: file order, epoch after epoch"),
+});
+
+const trainSchema = z.strictObject({
+  steps: size.optional().describe("optimizer steps; 300 unless epochs are given"),
+  epochs: z.number().positive().optional().describe("passes over the data, instead of steps"),
+  batch_size: size.default(8).describe("rows of a forward pass"),
+  accumulate: size.default(1).describe("forward passes of an optimizer step"),
+  optimizer: nameIn(optimizers).default("adamw").describe(`one of ${Object.keys(optimizers).join(", ")}`),
+  lr: z.number().min(0).default(1e-3).describe("learning rate"),
+  betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
+  eps: z.number().positive().default(1e-8),
+  weight_decay: z.number().min(0).default(0).describe("decoupled"),
+  schedule: nameIn(schedules).default("constant").describe(`one of ${Object.keys(schedules).join(", ")}`),
+  warmup: count.default(0).describe("steps over which the learning rate rises"),
+  max_grad_norm: z.number().min(0).default(1).describe("global norm over all trainables; 0: off"),
+  seed: count.default(0),
+  precision: z.enum(["f32"]).default("f32").describe("of computation"),
+  device_memory: z
+    .union([z.literal("auto"), size, z.string().regex(/^\d+(\.\d+)?\s*[kMGT]?i?B$/)])
+    .default("auto")
+    .describe('cap in bytes or as "2GB"; auto: 80 % of free memory on a software adapter, none elsewhere'),
+  checkpoint_activations: z.boolean().default(false).describe("compute blocks twice, keep less"),
+  eval_every: count.default(0).describe("steps between evaluations; 0: at the end"),
+  save_every: count.default(0).describe("steps between checkpoints; 0: only when interrupted"),
+});
+
+/** A run file. */
+export const runSchema = z.strictObject({
+  model: z.string().min(1).describe("a folder in Hugging Face layout"),
+  init: z.enum(["pretrained", "random"]).default("pretrained").describe("random: weights drawn from config.json's rules"),
+  weights: z.enum(["auto", "f32", "f16"]).default("auto").describe("storage of frozen weights; auto: as stored"),
+  model_dropout: z
+    .union([z.literal("config"), z.number().min(0).lt(1)])
+    .default("config")
+    .describe("the model's own dropouts: as in config.json, or a rate; 0 turns them off"),
+  task: z.enum(["causal-lm"]).default("causal-lm"),
+  methods: z
+    .array(z.looseObject({ name: z.string().min(1) }))
+    .default([])
+    .describe("innermost first; each has its own keys: see `graft methods`"),
+  adapter: z
+    .union([z.string().min(1), startSchema, z.array(startSchema).min(1)])
+    .optional()
+    .describe("a saved adapter to start from, instead of methods; a list stacks, innermost first"),
+  data: dataSchema.prefault({}),
+  train: trainSchema.prefault({}),
+  out: z.string().min(1).optional().describe("folder for what the run writes"),
+  made_with: z.record(z.string(), z.string()).optional().describe("written by a run, ignored when read"),
+});
+
+/** A run file with every default filled in. Paths are as given. */
+export type Run = z.output<typeof runSchema>;
+
+/** Steps of a run that names neither steps nor epochs. */
+export const DEFAULT_STEPS = 300;
+
+/** One key of the schema, for help texts. */
+export interface KeyDoc {
+  readonly key: string;
+  readonly default: unknown;
+  readonly description: string;
+}
+
+/** Keys of an object's schema, those of objects inside it included. */
+export function keysOf(schema: z.ZodObject, prefix = ""): readonly KeyDoc[] {
+  return Object.entries(schema.shape).flatMap(([name, field]): readonly KeyDoc[] => {
+    const { inner, fallback } = unwrap(field as z.ZodType); // a shape's values are schemas
+    const key = `${prefix}${name}`;
+    const description = (field as z.ZodType).description ?? inner.description ?? "";
+    if (inner instanceof z.ZodObject && prefix === "" && inner !== dataSchema.shape.columns.unwrap())
+      return keysOf(inner, `${key}.`);
+    return [{ key, default: fallback, description }];
+  });
+}
+
+function unwrap(field: z.ZodType): { readonly inner: z.ZodType; readonly fallback: unknown } {
+  let [inner, fallback]: [z.ZodType, unknown] = [field, undefined];
+  while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault || inner instanceof z.ZodNullable) {
+    if (inner instanceof z.ZodDefault) fallback ??= inner.def.defaultValue;
+    inner = inner.unwrap() as z.ZodType; // zod's wrappers forget the type of what they wrap
+  }
+  return { inner, fallback };
+}

@@ -1,0 +1,188 @@
+/** @file From a checked run file to what commands work with: model, stack of adapters, rows, store. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import {
+  adapt,
+  type Adapter,
+  type AnyMethod,
+  declareAdapter,
+  declareBase,
+  type NamedValues,
+  type TrainableBucket,
+} from "@graftml/peft";
+import { loadAdapter } from "@graftml/peft/files";
+import { type LoadedModel, loadModel } from "@graftml/models";
+import { GraftError, type Runtime, sizeOf, type Store } from "@graftml/tensor";
+import { encodePair, encodeText, type Example } from "@graftml/trainer";
+import { type Columns, readRows } from "./data-files.ts";
+import { UsageError } from "./errors.ts";
+import { findMethod, loadPackage, type MethodPackage, methodPackages } from "./resolve.ts";
+import { checkAgainst, type RunSource } from "./run-file.ts";
+import type { Run } from "./schema.ts";
+
+/** One adapter of a stack; without a state its parameters have their methods' own starts. */
+export interface Placed {
+  readonly adapter: Adapter;
+  readonly state?: NamedValues;
+}
+
+/** What a run file names, opened. */
+export interface Session {
+  readonly run: Run;
+  readonly loaded: LoadedModel;
+  /** Innermost first. */
+  readonly stack: readonly Placed[];
+  /** The one of the stack that is trained, if any. */
+  readonly trained: Adapter | undefined;
+}
+
+/** Which adapter takes the place of the one to train: that of a finished run. */
+export interface SessionOptions {
+  readonly trained?: string | undefined;
+}
+
+/**
+ * Opens a model and its adapters without a device.
+ * @returns what was opened, or every problem found on the way.
+ */
+export async function openSession(
+  run: Run,
+  source: RunSource,
+  { trained }: SessionOptions = {},
+): Promise<{ readonly session: Session | undefined; readonly problems: readonly string[] }> {
+  const problems: string[] = [];
+  const attempt = async <T>(key: readonly (string | number)[], open: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await open();
+    } catch (error) {
+      if (!GraftError.is(error)) throw error;
+      problems.push(...error.message.split("\n").map((line) => (key.length === 0 ? line : `${source.where(key)}: ${line}`)));
+      return undefined;
+    }
+  };
+  const { weights, init, model_dropout: dropout, train } = run;
+  const loaded = await attempt(["model"], () => loadModel(run.model, { weights, init, dropout, seed: train.seed }));
+  const packages = methodPackages();
+  const configured = await configuredMethods(run, source, packages, problems);
+  const stack = loaded && (await attempt(
+    run.adapter === undefined ? ["methods"] : ["adapter"],
+    () => openStack(run, loaded, configured, packages, trained),
+  ));
+  if (loaded === undefined || stack === undefined || problems.length > 0) return { session: undefined, problems };
+  const training = stack.map(({ adapter }) => adapter).filter((a) => a.trainable);
+  if (training.length > 1)
+    problems.push(`${source.where(["adapter"])}: ${training.length} adapters would be trained at once; only one can be. Say frozen: true at the others.`);
+  return { session: problems.length > 0 ? undefined : { run, loaded, stack, trained: training[0] }, problems };
+}
+
+interface ConfiguredMethod {
+  readonly method: AnyMethod;
+  readonly keys: Readonly<Record<string, unknown>>;
+}
+
+/** Methods of a run, with their keys checked against their own schemas. */
+async function configuredMethods(
+  run: Run,
+  source: RunSource,
+  packages: readonly MethodPackage[],
+  problems: string[],
+): Promise<readonly ConfiguredMethod[]> {
+  const found: ConfiguredMethod[] = [];
+  for (const [i, { name, ...keys }] of run.methods.entries())
+    try {
+      const method = await findMethod(name, packages);
+      const checked = checkAgainst(method.method.config.strict(), keys, source, ["methods", i]);
+      problems.push(...checked.problems);
+      if (checked.value !== undefined) found.push({ method, keys });
+    } catch (error) {
+      if (!GraftError.is(error)) throw error;
+      problems.push(`${source.where(["methods", i, "name"])}: ${error.message}`);
+    }
+  return found;
+}
+
+async function openStack(
+  run: Run,
+  { model }: LoadedModel,
+  configured: readonly ConfiguredMethod[],
+  packages: readonly MethodPackage[],
+  trained: string | undefined,
+): Promise<readonly Placed[]> {
+  const given = run.adapter === undefined ? [] : typeof run.adapter === "string" ? [{ path: run.adapter, frozen: false }] : [run.adapter].flat();
+  const start = given.map((entry) => (entry.frozen || trained === undefined ? entry : { ...entry, path: trained }));
+  if (trained !== undefined && !start.some((entry) => entry.path === trained)) start.push({ path: trained, frozen: false });
+  const stack: Placed[] = [];
+  const own = trained === undefined && configured.length > 0;
+  // Each method's keys were checked by its own schema: what it is called with is what it takes.
+  if (own) stack.push({ adapter: adapt(model, configured.map(({ method, keys }) => method(keys as never))) });
+  const readers = start.length === 0 ? [] : await allMethods(configured, packages);
+  for (const [i, { path, frozen }] of start.entries()) {
+    const id = frozen ? `frozen-${i}` : own ? `adapter-${i}` : "default";
+    stack.push(await loadAdapter(path, model, readers, { id, trainable: !frozen, below: stack.map((s) => s.adapter) }));
+  }
+  return stack;
+}
+
+/** Methods that may be in an adapter's files: all that are installed, and those that the run names by path. */
+async function allMethods(configured: readonly ConfiguredMethod[], packages: readonly MethodPackage[]): Promise<readonly AnyMethod[]> {
+  const installed = await Promise.all(packages.map(loadPackage));
+  return [...new Set([...configured.map((c) => c.method), ...installed.flat()])];
+}
+
+/** Makes a session's parameters known to a store of a runtime; nothing is allocated. */
+export function declareSession(
+  runtime: Runtime,
+  { run, loaded: { base }, stack }: Session,
+): { readonly store: Store; readonly trainable: readonly TrainableBucket[] } {
+  const store = runtime.store();
+  declareBase(store, base);
+  const seed = run.train.seed;
+  const trainable = stack.flatMap(({ adapter, state }) => [...declareAdapter(store, adapter, base, { seed, ...(state && { state }) })]);
+  return { store, trainable };
+}
+
+/** Rows of data files as tokens. */
+export async function encodeRows(
+  files: string | readonly string[],
+  columns: Columns,
+  maxLength: number,
+  { tokenizer, eos, model }: LoadedModel,
+  folder: string,
+): Promise<readonly Example[]> {
+  if (tokenizer === null)
+    throw new UsageError(`${join(folder, "tokenizer.json")} is missing: without it texts cannot be turned into tokens.`);
+  const limit = Math.min(maxLength, model.info.maxLength);
+  const encode = (text: string): readonly number[] => tokenizer.encode(text);
+  const end = tokenizer.eos ?? eos[0] ?? null;
+  const rows = await readRows(files, columns);
+  return rows.flatMap(({ text, prompt, origin, running }): readonly Example[] => {
+    if (running === true) return blocks(tokenizer.encode(text, { special: false }), limit, origin);
+    const encoding = { encode, end, maxLength: limit, origin };
+    return [prompt === undefined ? encodeText(text, encoding) : encodePair(prompt, text, encoding)];
+  });
+}
+
+/** Running text, cut into rows of `length` tokens; a rest of one token has nothing to predict. */
+function blocks(ids: readonly number[], length: number, origin: string): readonly Example[] {
+  return Array.from({ length: Math.ceil(ids.length / length) }, (_, i) => {
+    const part = ids.slice(i * length, (i + 1) * length);
+    return { ids: part, labels: part, origin: `${origin}, tokens ${i * length} on` };
+  }).filter(({ ids }) => ids.length > 1);
+}
+
+/** Numbers of parameters: those that are trained, and all there are, the adapters' included. */
+export function countParameters({ loaded: { base }, stack, trained }: Session): { readonly trainable: number; readonly total: number } {
+  const sum = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0);
+  const owned = (adapter: Adapter): readonly Adapter["owned"][number][] => adapter.owned.filter((o) => o.persist);
+  const ofBase = sum([...base.names()].map((name) => sizeOf(base.describe(name)?.shape ?? [])));
+  const ofStack = sum(stack.flatMap(({ adapter }) => owned(adapter).map((o) => sizeOf(o.shape))));
+  const trainable = sum((trained?.owned ?? []).filter((o) => o.trainable).map((o) => sizeOf(o.shape)));
+  return { trainable, total: ofBase + ofStack };
+}
+
+/** Where a finished run keeps its adapter, if it has one. */
+export function finishedAdapter({ out }: Run): string | undefined {
+  const folder = out === undefined ? undefined : join(out, "adapter");
+  return folder !== undefined && existsSync(join(folder, "adapter_config.json")) ? folder : undefined;
+}
+

@@ -1,0 +1,114 @@
+/** @file The verbs of the command line: what each is called with, and where it lies. Nothing else is loaded for `--help`. */
+import type { Io } from "./io.ts";
+
+/** Values of a command's own options, by their long names in camel case. */
+export type Options = Readonly<Record<string, unknown>>;
+
+/** A command: arguments that are no options of its own are a run file and its keys as flags. */
+export type Command = (io: Io, args: readonly string[], options: Options) => Promise<void>;
+
+/** A verb. */
+export interface Verb {
+  readonly name: string;
+  readonly summary: string;
+  readonly usage: string;
+  /** Own options, [flags, description, default]. */
+  readonly options: readonly (readonly [flags: string, description: string, fallback?: string])[];
+  readonly example: string;
+  /** Whether its help lists the keys of a run file. */
+  readonly keys?: boolean;
+  readonly load: () => Promise<Command>;
+}
+
+const device = ["--device <name>", "webgpu, or host: the f64 interpreter, slow and exact", "webgpu"] as const;
+
+export const verbs: readonly Verb[] = [
+  {
+    name: "train",
+    summary: "train the adapter that a run file describes",
+    usage: "RUN.yaml [--key value …]",
+    options: [
+      ["--resume", "go on from the last checkpoint, to the bits of an uninterrupted run"],
+      ["--force", "delete what an earlier run left in the same folder"],
+      device,
+    ],
+    example: "graft train run.yaml --train.lr 5e-4 --methods.0.rank 16",
+    keys: true,
+    load: async () => (await import("./commands/train.ts")).train,
+  },
+  {
+    name: "eval",
+    summary: "loss and perplexity on held-out data, with and without the adapter",
+    usage: "[RUN.yaml] [--key value …]",
+    options: [device],
+    example: "graft eval run.yaml\n  graft eval --model models/tiny --adapter runs/first/adapter --data.eval dev.jsonl",
+    load: async () => (await import("./commands/eval.ts")).evaluateData,
+  },
+  {
+    name: "generate",
+    summary: "write prompts on; greedy unless told otherwise",
+    usage: "[RUN.yaml] --prompt TEXT [--key value …]",
+    options: [
+      ["--prompt <text...>", "a text to write on; several with several --prompt"],
+      ["--prompts <file>", "a file of prompts: a text a line, or .jsonl with a column prompt"],
+      ["--ids <ids...>", 'token ids, "1 2 3", for models without a tokenizer'],
+      ["--max-new-tokens <n>", "tokens to write at most", "128"],
+      ["--temperature <t>", "draw tokens at this temperature instead of taking the likeliest"],
+      ["--top-k <k>", "draw among the k likeliest only"],
+      ["--top-p <p>", "draw among the likeliest whose probabilities add up to p"],
+      ["--seed <n>", "seed of the draws", "0"],
+      device,
+    ],
+    example: 'graft generate run.yaml --prompt "Once upon a time"\n  graft generate --model models/tiny --prompt "Once" --temperature 0.8 --top-p 0.9',
+    load: async () => (await import("./commands/generate.ts")).generate,
+  },
+  {
+    name: "merge",
+    summary: "fold an adapter into a model's weights: a folder that transformers loads",
+    usage: "--model FOLDER --adapter FOLDER --out FOLDER",
+    options: [["--force", "replace a model that lies in the folder"], device],
+    example: "graft merge --model models/tiny --adapter runs/first/adapter --out merged",
+    load: async () => (await import("./commands/merge.ts")).mergeModel,
+  },
+  {
+    name: "inspect",
+    summary: "where methods attach, what is trained, what memory it needs, what the first rows look like",
+    usage: "[RUN.yaml] [--key value …]",
+    options: [device],
+    example: "graft inspect run.yaml\n  graft inspect --model models/tiny",
+    load: async () => (await import("./commands/inspect.ts")).inspect,
+  },
+  {
+    name: "validate",
+    summary: "check a run file: every problem at once, without a device and without reading the data",
+    usage: "RUN.yaml [--key value …]",
+    options: [],
+    example: "graft validate run.yaml",
+    keys: true,
+    load: async () => (await import("./commands/validate.ts")).validate,
+  },
+  {
+    name: "methods",
+    summary: "the methods that are installed, with their keys",
+    usage: "[NAME …]",
+    options: [],
+    example: "graft methods lora",
+    load: async () => (await import("./commands/methods.ts")).listMethods,
+  },
+  {
+    name: "doctor",
+    summary: "check Node, the WebGPU adapter and its results",
+    usage: "",
+    options: [],
+    example: "graft doctor",
+    load: async () => (await import("./commands/doctor.ts")).doctor,
+  },
+  {
+    name: "demo",
+    summary: "fine-tune a small model that is shipped with Graft, and look at what it learnt",
+    usage: "",
+    options: [["--out <folder>", "where to keep the run", "runs/demo"], device],
+    example: "graft demo",
+    load: async () => (await import("./commands/demo.ts")).demo,
+  },
+];

@@ -1,0 +1,75 @@
+/** @file Writing prompts on with a session's model: tokens in batches, text as it becomes certain. */
+import { openGenerator, type TextTokenizer } from "@graftml/models";
+import type { Runtime, Store } from "@graftml/tensor";
+import { UsageError } from "./errors.ts";
+import type { Session } from "./session.ts";
+
+/** A prompt as tokens. */
+export interface Prompt {
+  /** Null for ids given as such. */
+  readonly text: string | null;
+  readonly ids: readonly number[];
+}
+
+/** What was written after a prompt. */
+export interface Written {
+  readonly prompt: string | null;
+  /** Null without a tokenizer. */
+  readonly text: string | null;
+  readonly ids: readonly number[];
+  readonly end: "stop" | "length";
+}
+
+/** How to write. */
+export interface WriteOptions {
+  readonly maxNewTokens: number;
+  readonly sampling?: { readonly temperature?: number; readonly topK?: number; readonly topP?: number; readonly seed: number };
+  /** Prompts that are written on at a time; default 16. */
+  readonly batch?: number;
+  /** Told every piece of text as soon as no further token can change it. */
+  readonly onText?: (row: number, text: string) => void;
+}
+
+/** Tokens of a text that is to be written on: what the template puts at its end would end it. */
+export function promptOf(text: string, tokenizer: TextTokenizer | null): Prompt {
+  if (tokenizer === null) throw new UsageError("this model has no tokenizer.json: give token ids, --ids \"1 2 3\".");
+  const ids = tokenizer.encode(text);
+  return { text, ids: ids.at(-1) === tokenizer.eos ? ids.slice(0, -1) : ids };
+}
+
+/** Writes prompts on, with the session's adapters or without. */
+export async function write(
+  { runtime, store }: { readonly runtime: Runtime; readonly store: Store },
+  { loaded: { model, tokenizer, eos }, stack }: Session,
+  prompts: readonly Prompt[],
+  { maxNewTokens, sampling, batch = 16, onText }: WriteOptions,
+  { attached = true }: { readonly attached?: boolean } = {},
+): Promise<readonly Written[]> {
+  const generator = openGenerator({ runtime, store, model, adapters: attached ? stack.map((s) => s.adapter) : [] });
+  const written: Written[] = [];
+  try {
+    for (let start = 0; start < prompts.length; start += batch) {
+      const some = prompts.slice(start, start + batch);
+      const rows = some.map(() => ({ ids: [] as number[], end: "length" as Written["end"], said: "" }));
+      const request = { prompts: some.map((p) => p.ids), maxNewTokens, stop: eos, ...(sampling && { sampling }) };
+      for await (const { row, id, end } of generator.generate(request)) {
+        const state = rows[row];
+        if (state === undefined) continue;
+        if (end !== "stop") state.ids.push(id);
+        state.end = end ?? state.end;
+        if (onText === undefined || tokenizer === null) continue;
+        const text = tokenizer.decode(state.ids);
+        // A character may take several tokens; until they are all there its bytes are shown as "\uFFFD".
+        if (end === null && text.endsWith("\uFFFD")) continue;
+        onText(start + row, text.slice(state.said.length));
+        state.said = text;
+      }
+      rows.forEach(({ ids, end }, i) =>
+        written.push({ prompt: some[i]?.text ?? null, text: tokenizer?.decode(ids) ?? null, ids, end }),
+      );
+    }
+  } finally {
+    generator.dispose();
+  }
+  return written;
+}
