@@ -1,11 +1,11 @@
 /** @file An adapter: configured methods resolved on a model, with the parameters they own. */
 import { Trace } from "@graftml/tensor";
 import { AdaptError } from "./errors.ts";
-import { type Adapted, CONTRACT } from "./method.ts";
+import { type Adapted, type Attachment, CONTRACT } from "./method.ts";
 import type { Model } from "./model.ts";
 import { type Census, chosen, type Layer, layersOf, openScope, type Owned, type Scope } from "./scope.ts";
 import type { Kind, Site } from "./site.ts";
-import { checkTarget } from "./target.ts";
+import { checkAttachment } from "./target.ts";
 
 /** A stack of configured methods on one model. It holds no values: those live in a store, under the owned names. */
 export interface Adapter {
@@ -74,13 +74,11 @@ export function adapt<Batch>(
   for (const { name, adaptation } of methods)
     // Keys of an Adaptation are kinds; Object.entries forgets it.
     for (const [kind, attachment] of Object.entries(adaptation))
-      checkTarget(name, kind as Kind, attachment.at, found.sites);
+      checkAttachment(name, kind as Kind, attachment as Attachment<Kind>, found.sites, model.info);
   const attachedTo = (site: Site): string[] =>
     methods.flatMap(({ name, adaptation }) => {
       const attachment = adaptation[site.kind];
-      return attachment !== undefined && chosen<Kind>(attachment as Parameters<typeof chosen<Kind>>[0], site)
-        ? [name]
-        : [];
+      return attachment !== undefined && chosen<Kind>(attachment as Attachment<Kind>, site, model.info) ? [name] : [];
     });
   return {
     id,

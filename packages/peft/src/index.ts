@@ -16,6 +16,7 @@ export {
   type Here,
   type LinearAttachment,
   type LinearWeights,
+  type Mention,
   type Method,
   type OwnOptions,
   parseConfig,

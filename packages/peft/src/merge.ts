@@ -20,7 +20,7 @@ import { declareAdapter, declareBase, storedType } from "./store.ts";
 export function merge<Batch>(model: Model<Batch>, base: Base, loaded: readonly Loaded[]): Base {
   checkFinite(loaded);
   const layers = loaded.flatMap(({ adapter }) => adapter.layers);
-  const changed = changes(walk(model, layers, { train: false }).census.sites, layers, usesOf(model));
+  const changed = changes(model, walk(model, layers, { train: false }).census.sites, layers);
   return {
     names: () => base.names(),
     describe: (name) => {
@@ -59,13 +59,18 @@ function checkFinite(loaded: readonly Loaded[]): void {
 }
 
 /** The site that makes each changed parameter: a linear that methods fold into, or the parameter's own. */
-function changes(sites: readonly Site[], layers: readonly Layer[], uses: Uses): ReadonlyMap<string, Site> {
+function changes<Batch>(
+  model: Model<Batch>,
+  sites: readonly Site[],
+  layers: readonly Layer[],
+): ReadonlyMap<string, Site> {
+  const uses = usesOf(model);
   const changed = new Map<string, Site>();
   for (const site of sites)
     for (const layer of layers) {
       // An attachment under a kind's key is for sites of that kind; only those of linears may have a merge.
       const attachment = layer.adaptation[site.kind] as Attachment<Kind> | undefined;
-      if (attachment === undefined || !chosen(attachment, site)) continue;
+      if (attachment === undefined || !chosen(attachment, site, model.info)) continue;
       if (site.kind === "param") {
         if (!changed.has(site.path)) changed.set(site.path, site);
         continue;
@@ -117,17 +122,15 @@ function folded<Batch>(
     const { merge: change } = linear;
     const wrap: LinearAttachment["wrap"] = (x, next, here) => {
       const y = next(x);
-      weights = weights && change(weights, here);
+      const bias = here.bias();
+      weights = change(weights ?? { weight: inF32(here.weight()), bias: bias && inF32(bias) }, here);
       return y;
     };
     return { ...layer, adaptation: { ...layer.adaptation, linear: { ...linear, wrap } } };
   });
-  const scope = openScope(trace, folding, options);
-  scope.at(site.path).call("linear", site, fill(trace, [1, site.in], 0), (x) => {
-    const bias = site.bias ? inF32(scope.param(`${site.path}.bias`, [site.out], ["bias"])) : null;
-    weights = { weight: inF32(scope.param(site.weight, [site.out, site.in], ["weight"])), bias };
-    return x;
-  });
+  openScope(trace, folding, options)
+    .at(site.path)
+    .call("linear", site, fill(trace, [1, site.in], 0), (x) => x);
   const value = name === site.weight ? weights?.weight : weights?.bias;
   if (value === undefined || value === null)
     throw new NotMergeable(`${namesOf(layers)} leave ${name} out; the model needs it.`);

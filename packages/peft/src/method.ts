@@ -19,7 +19,16 @@ export interface Attachment<K extends Kind> {
   readonly at: Target;
   /** Sites of `at` to leave out. */
   readonly exclude?: Target;
+  /** What the configuration names besides: each must name a site of `at`, or the user has misspelt it. */
+  readonly mentions?: readonly Mention[];
   readonly wrap: Wrap<K>;
+}
+
+/** Part of a configuration that is meant for certain sites. */
+export interface Mention {
+  /** In words, for the message: `rank_pattern "up_proj"`. */
+  readonly what: string;
+  readonly at: Target;
 }
 
 /** Weights of a linear: [out, in] and [out]. */

@@ -56,7 +56,10 @@ export interface Scope {
   param(name: string, shape: Shape, roles?: readonly string[]): Tensor;
   /** Goes through a site of any kind: methods first, `base` innermost. */
   call<K extends Kind>(kind: K, spec: SiteSpec, input: Kinds[K]["input"], base: Next<K>): Kinds[K]["output"];
-  /** y = x Wᵀ + b at a linear site, with the parameters named in Hugging Face's way. */
+  /**
+   * y = x Wᵀ + b at a linear site, with the parameters named in Hugging Face's way. Their roles are "weight" and "bias", and
+   * those of the linear.
+   */
   linear(x: Tensor, spec: SiteSpec & { readonly in: number; readonly out: number }): Tensor;
   /** The model's own dropout: acts while training. */
   dropout(x: Tensor, p: number): Tensor;
@@ -89,6 +92,10 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     return value;
   };
 
+  const weightOf = (site: Site): Tensor => param(site.weight, [site.out, site.in], ["weight", ...site.roles]);
+  const biasOf = (site: Site): Tensor | null =>
+    site.bias ? param(`${site.path}.bias`, [site.out], ["bias", ...site.roles]) : null;
+
   const here = <K extends Kind>(layer: Layer, site: Site<K>): Here<K> => ({
     site,
     model: options.model,
@@ -119,8 +126,8 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
       return trace.input(full, [], "f32");
     },
     uniform: (name, shape) => uniform(clock(), `${layer.id}/${site.path}.${name}`, shape),
-    weight: () => param(site.weight, [site.out, site.in], ["weight"]),
-    bias: () => (site.bias ? param(`${site.path}.bias`, [site.out], ["bias"]) : null),
+    weight: () => weightOf(site),
+    bias: () => biasOf(site),
   });
 
   const onion = <K extends Kind>(
@@ -135,7 +142,7 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     for (const layer of layers) {
       // The attachment under key K is for kind K: Adaptation says so, but an indexed access cannot.
       const attachment = layer.adaptation[kind] as Attachment<K> | undefined;
-      if (attachment === undefined || !chosen(attachment, site)) continue;
+      if (attachment === undefined || !chosen(attachment, site, options.model)) continue;
       const below = next;
       const hidden: Layer | null = inner;
       next = (x) => {
@@ -168,9 +175,7 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
       call: (kind, spec, input, base) => trace.within(path, () => onion(kind, siteOf(kind, path, spec), input, base)),
       linear: (x, spec) => {
         const site = siteOf("linear", path, spec);
-        const weight = (): Tensor => param(site.weight, [site.out, site.in], ["weight"]);
-        const bias = (): Tensor | null => (site.bias ? param(`${path}.bias`, [site.out], ["bias"]) : null);
-        return trace.within(path, () => onion("linear", site, x, (y) => linear(y, weight(), bias())));
+        return trace.within(path, () => onion("linear", site, x, (y) => linear(y, weightOf(site), biasOf(site))));
       },
       dropout: (x, p) =>
         options.train && p > 0
@@ -181,10 +186,9 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
   return scopeAt("");
 }
 
-/** Whether an attachment is for this site. */
-export function chosen<K extends Kind>(attachment: Attachment<K>, site: Site<K>): boolean {
-  return covers(attachment.at, site) && !(attachment.exclude !== undefined && covers(attachment.exclude, site));
-}
+/** Whether an attachment is for this site of a model. */
+export const chosen = <K extends Kind>({ at, exclude }: Attachment<K>, site: Site<K>, model: ModelInfo): boolean =>
+  covers(at, site, model) && !(exclude !== undefined && covers(exclude, site, model));
 
 /** The onion's layers of configured methods that share an adapter's id. */
 export const layersOf = (id: string, methods: readonly Adapted[]): Layer[] =>

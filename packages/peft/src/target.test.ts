@@ -3,8 +3,10 @@ import { tinyModel } from "../test/tiny-model.ts";
 import { sites } from "./adapt.ts";
 import { checkTarget, covers, nearest, type Target } from "./target.ts";
 
-const linears = sites(tinyModel()).filter((s) => s.kind === "linear");
-const chosen = (target: Target) => linears.filter((s) => covers(target, s)).map((s) => s.path);
+const model = tinyModel();
+const { info } = model;
+const linears = sites(model).filter((s) => s.kind === "linear");
+const chosen = (target: Target) => linears.filter((s) => covers(target, s, info)).map((s) => s.path);
 const [up0, down0, up1, down1, head] = [
   "model.layers.0.mlp.up_proj",
   "model.layers.0.mlp.down_proj",
@@ -23,12 +25,13 @@ describe("a target", () => {
     ["names everything", "*", [up0, down0, up1, down1, head]],
     ["is a regular expression of the whole path", ".*\\.[1-9]\\.mlp\\.(up|down)_proj", [up1, down1]],
     ["is no expression of a part of it", "mlp\\.up_proj", []],
+    ["decides by a function of the model too", (site, { layers }) => site.layer === layers - 1, [up1, down1]],
     ["decides by a function", (site) => site.out === 4, [down0, down1]],
   ])("%s", (_, target, paths) => {
     expect(chosen(target)).toEqual(paths);
   });
 
-  const check = (target: Target) => () => checkTarget("lora", "linear", target, linears);
+  const check = (target: Target) => () => checkTarget("lora", "linear", target, linears, info);
 
   it("that matches nothing is refused with the nearest name and all there are", () => {
     expect(check(["up_porj"])).toThrow(

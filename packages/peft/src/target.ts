@@ -1,5 +1,7 @@
 /** @file Choosing sites by role, by name or by rule. */
 import { TargetError } from "./errors.ts";
+import type { Attachment } from "./method.ts";
+import type { ModelInfo } from "./model.ts";
 import type { Kind, Site } from "./site.ts";
 
 /**
@@ -7,7 +9,7 @@ import type { Kind, Site } from "./site.ts";
  * but the output embedding); "*"; one string that is none of these is a regular expression for the whole path, as in PEFT; or
  * a predicate.
  */
-export type Target = string | readonly string[] | ((site: Site) => boolean);
+export type Target = string | readonly string[] | ((site: Site, model: ModelInfo) => boolean);
 
 /** Whether one word of a target names the site. */
 export function names(word: string, site: Site): boolean {
@@ -16,9 +18,9 @@ export function names(word: string, site: Site): boolean {
   return site.roles.includes(word) || site.path === word || site.path.endsWith(`.${word}`);
 }
 
-/** Whether a target covers the site. */
-export function covers(target: Target, site: Site): boolean {
-  if (typeof target === "function") return target(site);
+/** Whether a target covers a site of a model. */
+export function covers(target: Target, site: Site, model: ModelInfo): boolean {
+  if (typeof target === "function") return target(site, model);
   if (typeof target === "string") return names(target, site) || expression(target).test(site.path);
   return target.some((word) => names(word, site));
 }
@@ -35,11 +37,18 @@ function expression(source: string): RegExp {
  * Checks that every word of a target names at least one of the model's sites of that kind.
  * @throws {TargetError} naming the method, the word, the nearest name and the roles there are.
  */
-export function checkTarget(method: string, kind: Kind, target: Target, sites: readonly Site[]): void {
+export function checkTarget(
+  method: string,
+  kind: Kind,
+  target: Target,
+  sites: readonly Site[],
+  model: ModelInfo,
+): void {
   const ofKind = sites.filter((s) => s.kind === kind);
   const words = typeof target === "object" ? target : [target];
   for (const word of words) {
-    if (ofKind.some((s) => covers(typeof word === "string" && typeof target === "object" ? [word] : word, s))) continue;
+    if (ofKind.some((s) => covers(typeof word === "string" && typeof target === "object" ? [word] : word, s, model)))
+      continue;
     if (typeof word === "function") throw new TargetError(`${method}: no ${kind} site of this model is chosen.`);
     const known = [...new Set(ofKind.flatMap((s) => [...s.roles, s.path.split(".").at(-1) ?? ""]))].sort();
     const near = nearest(word, known);
@@ -47,6 +56,30 @@ export function checkTarget(method: string, kind: Kind, target: Target, sites: r
       `${method}: no ${kind} site matches "${word}".${near === undefined ? "" : ` Did you mean "${near}"?`} There are: ${known.join(", ")}.`,
     );
   }
+}
+
+/**
+ * Checks what an attachment names against the sites of its kind: every word of its target, whatever else it mentions, and
+ * that its exclusions leave something.
+ * @throws {TargetError} saying what matches nothing.
+ */
+export function checkAttachment<K extends Kind>(
+  method: string,
+  kind: Kind,
+  attachment: Attachment<K>,
+  sites: readonly Site[],
+  model: ModelInfo,
+): void {
+  const { at, exclude, mentions = [] } = attachment;
+  checkTarget(method, kind, at, sites, model);
+  const targeted = sites.filter((s) => s.kind === kind && covers(at, s, model));
+  for (const { what, at: mention } of mentions)
+    if (!targeted.some((s) => covers(mention, s, model)))
+      throw new TargetError(
+        `${method}: ${what} matches none of the ${kind} sites it targets: ${targeted.map((s) => s.path).join(", ")}.`,
+      );
+  if (exclude !== undefined && targeted.every((s) => covers(exclude, s, model)))
+    throw new TargetError(`${method}: all ${targeted.length} ${kind} sites that it targets are excluded.`);
 }
 
 /** The known word nearest to a misspelt one, if one is near. */
