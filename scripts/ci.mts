@@ -40,6 +40,7 @@ const stages: readonly Stage[] = [
     command: ["npm", "test", "--", "--reporter=dot", "--reporter=json", `--outputFile.json=${testReport}`],
     count: countTests,
   },
+  { name: "browser", command: script("check-browser.mts") },
   { name: "docs", command: script("check-docs.mts") },
   { name: "packed packages", command: script("check-packed.mts") },
 ];
