@@ -1,0 +1,76 @@
+import { deviceRuntime, hostRuntime, requestDevice, type Runtime } from "@graftml/tensor";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { causalLm, type Checkpoint, planRun, type Run, train } from "../src/index.ts";
+import { ready, rows } from "./toy.ts";
+
+let runtime: Runtime;
+beforeAll(async () => void (runtime = deviceRuntime(await requestDevice())));
+afterAll(() => runtime.dispose());
+
+const config = { dropout: 0.3, penalty: 0.1 };
+const job = {
+  task: causalLm,
+  rows: rows(7),
+  heldOut: rows(3),
+  batchSize: 2,
+  steps: 5,
+  lr: 0.02,
+  seed: 5,
+  evalEvery: 2,
+} as const;
+
+async function outcome(on: Runtime, overrides: Partial<Run> = {}) {
+  const setting = ready(config, { runtime: on });
+  const losses: number[] = [];
+  const norms: number[] = [];
+  for await (const event of train({ ...setting, ...job, ...overrides })) {
+    if (event.type === "step") norms.push(event.gradNorm);
+    if (event.type === "step") losses.push(event.loss);
+    if (event.type === "eval") losses.push(event.eval.loss);
+  }
+  const values: number[] = [];
+  for (const { name } of setting.trainable) values.push(...(await setting.store.read(name)));
+  return { losses, norms, values };
+}
+
+describe("training on the device", () => {
+  it.each([{ accumulate: 1 }, { accumulate: 2 }])(
+    "tells what the interpreter tells, with $accumulate micro-batches",
+    async (how) => {
+      const [got, want] = [await outcome(runtime, how), await outcome(hostRuntime(), how)];
+      expect(got.losses).toHaveLength(want.losses.length);
+      want.losses.forEach((loss, i) => expect(Math.abs(got.losses[i]! / loss - 1)).toBeLessThan(1e-5));
+      want.norms.forEach((norm, i) => expect(Math.abs(got.norms[i]! / norm - 1)).toBeLessThan(1e-4));
+    },
+  );
+
+  it("gives the same bits again", async () => {
+    expect(await outcome(runtime)).toEqual(await outcome(runtime));
+  });
+
+  it("resumes to the bits of an uninterrupted run", async () => {
+    const kept: Checkpoint[] = [];
+    const checkpoints = { save: async (checkpoint: Checkpoint) => `memory/${kept.push(checkpoint)}` };
+    const straight = await outcome(runtime, { saveEvery: 3, checkpoints });
+    const resumed = await outcome(runtime, { resume: kept[0] });
+    expect(resumed.values).toEqual(straight.values);
+  });
+
+  it("allocates what was planned before the first step, nothing after it, and gives it back", async () => {
+    const own = deviceRuntime(await requestDevice());
+    const setting = ready(config, { runtime: own });
+    const run = { ...setting, ...job, steps: 20, rows: rows(20, { longest: 40 }) };
+    const plan = planRun(run);
+    const seen: number[] = [];
+    for await (const { type } of train(run)) {
+      const { transfer = 0, ...rest } = own.allocated();
+      if (type !== "step") continue;
+      expect(transfer).toBeGreaterThan(0);
+      for (const [kind, bytes] of Object.entries(rest)) expect(bytes, kind).toBe(plan[kind]);
+      seen.push(Object.values(rest).reduce((a, b) => a + b, 0));
+    }
+    expect(new Set(seen).size).toBe(1);
+    expect(Object.keys(own.allocated())).not.toContain("gradients");
+    own.dispose();
+  });
+});
