@@ -45,11 +45,12 @@ export async function openGiven(run: Run, source: RunSource, trained?: string): 
 }
 
 /**
- * Opens what is to be looked at: the adapter of a finished run if a run file is named, else the one that --adapter names.
+ * Opens what is to be used, not trained: the adapter of a finished run if a run file is named, else the one that --adapter
+ * names, if any. The model's own dropouts have no part in that.
  * @throws {UsageError} if the run has not been trained.
  */
 export async function openTrained(given: Given): Promise<Session> {
-  const run = parseRun(given.source);
+  const run = { ...parseRun(given.source), model_dropout: 0 };
   if (given.file === undefined || given.flagged("adapter")) return openGiven(run, given.source);
   const trained = finishedAdapter(run);
   if (trained === undefined)

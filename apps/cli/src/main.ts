@@ -29,7 +29,9 @@ function commandOf(verb: Verb, keys: string): Command {
     .argument("[args...]")
     .allowUnknownOption()
     .addHelpText("after", `${keys}\nExample:\n  ${verb.example}`);
-  for (const [flags, description, fallback] of verb.options) command.option(flags, description, fallback);
+  for (const [flags, description, fallback] of verb.options)
+    if (flags.endsWith("...>")) command.option(flags.replace("...", ""), `${description}; repeatable`, (text: string, all: readonly string[]) => [...all, text], []);
+    else command.option(flags, description, fallback);
   return command
     .option("--json", "one JSON value on stdout, all else on stderr")
     .option("--debug", "print the stack of an error")

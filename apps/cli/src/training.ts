@@ -9,6 +9,7 @@ import { type Checkpoint, type Evaluation, type Run as TrainerRun, train, type T
 import { checkpointFolder, readCheckpoint } from "@graftml/trainer/files";
 import type { Io } from "./io.ts";
 import { clear, type Lines, names, openMetrics, resolvedYaml, writeWhole } from "./outputs.ts";
+import type { Run } from "./schema.ts";
 import { countParameters, type Session } from "./session.ts";
 import { madeWith } from "./versions.ts";
 
@@ -26,7 +27,6 @@ export interface Summary {
   /** Of the last step, and of the last evaluation. */
   readonly final: { readonly loss: number | null; readonly eval: Evaluation | null };
   readonly device: string;
-  readonly adapter: string;
 }
 
 /** A run that is about to start. */
@@ -58,7 +58,7 @@ export async function runTraining(io: Io, training: Training): Promise<Ending> {
     if (metrics !== undefined) return metrics;
     io.begun = true;
     if (resume === undefined) await clear(out);
-    await writeWhole(join(out, names.run), resolvedYaml(session.run, out, madeWith(runtime.name)));
+    await writeWhole(join(out, names.run), resolvedYaml(resolvedRun(session), out, madeWith(runtime.name)));
     return (metrics = await openMetrics(join(out, names.metrics), start?.step ?? 0));
   };
   const folder = checkpointFolder(join(out, names.checkpoints), { beside: (c) => peftFiles(session, adapter, c) });
@@ -112,10 +112,17 @@ export async function runTraining(io: Io, training: Training): Promise<Ending> {
     tokens_per_second: ms > 0 ? (tokens / ms) * 1000 : 0,
     final: { loss, eval: evaluation },
     device: runtime.name,
-    adapter: path,
   };
   await writeWhole(join(out, names.summary), `${JSON.stringify(summary, null, 2)}\n`);
   return { summary };
+}
+
+/** The run with its methods' defaults written out. */
+function resolvedRun({ run, stack }: Session): Run {
+  const configured = stack.find(({ state }) => state === undefined)?.adapter.methods ?? [];
+  // A configuration is an object; a method that was named by path keeps its path.
+  const methods = run.methods.map((given, i) => ({ ...(configured[i]?.config as object | undefined), ...given }));
+  return { ...run, methods };
 }
 
 /** The adapter of a checkpoint as PEFT's files, so that it can be used like a finished one. */

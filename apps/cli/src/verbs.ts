@@ -49,7 +49,7 @@ export const verbs: readonly Verb[] = [
     summary: "write prompts on; greedy unless told otherwise",
     usage: "[RUN.yaml] --prompt TEXT [--key value …]",
     options: [
-      ["--prompt <text...>", "a text to write on; several with several --prompt"],
+      ["--prompt <text...>", "a text to write on"],
       ["--prompts <file>", "a file of prompts: a text a line, or .jsonl with a column prompt"],
       ["--ids <ids...>", 'token ids, "1 2 3", for models without a tokenizer'],
       ["--max-new-tokens <n>", "tokens to write at most", "128"],
@@ -106,9 +106,9 @@ export const verbs: readonly Verb[] = [
   {
     name: "demo",
     summary: "fine-tune a small model that is shipped with Graft, and look at what it learnt",
-    usage: "",
-    options: [["--out <folder>", "where to keep the run", "runs/demo"], device],
-    example: "graft demo",
+    usage: "[--out FOLDER] [--key value …]",
+    options: [device],
+    example: "graft demo --out runs/demo --methods.0.rank 4",
     load: async () => (await import("./commands/demo.ts")).demo,
   },
 ];

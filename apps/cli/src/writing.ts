@@ -50,7 +50,7 @@ export async function write(
   try {
     for (let start = 0; start < prompts.length; start += batch) {
       const some = prompts.slice(start, start + batch);
-      const rows = some.map(() => ({ ids: [] as number[], end: "length" as Written["end"], said: "" }));
+      const rows = some.map(() => ({ ids: [] as number[], end: "length" as Written["end"], said: 0 }));
       const request = { prompts: some.map((p) => p.ids), maxNewTokens, stop: eos, ...(sampling && { sampling }) };
       for await (const { row, id, end } of generator.generate(request)) {
         const state = rows[row];
@@ -58,18 +58,24 @@ export async function write(
         if (end !== "stop") state.ids.push(id);
         state.end = end ?? state.end;
         if (onText === undefined || tokenizer === null) continue;
-        const text = tokenizer.decode(state.ids);
+        const text = textAfter(tokenizer, some[row], state.ids);
         // A character may take several tokens; until they are all there its bytes are shown as "\uFFFD".
         if (end === null && text.endsWith("\uFFFD")) continue;
-        onText(start + row, text.slice(state.said.length));
-        state.said = text;
+        onText(start + row, text.slice(state.said));
+        state.said = text.length;
       }
       rows.forEach(({ ids, end }, i) =>
-        written.push({ prompt: some[i]?.text ?? null, text: tokenizer?.decode(ids) ?? null, ids, end }),
+        written.push({ prompt: some[i]?.text ?? null, text: tokenizer && textAfter(tokenizer, some[i], ids), ids, end }),
       );
     }
   } finally {
     generator.dispose();
   }
   return written;
+}
+
+/** Text of new tokens. They are decoded behind their prompt: a tokenizer may drop a space at the start of a text. */
+function textAfter(tokenizer: TextTokenizer, prompt: Prompt | undefined, ids: readonly number[]): string {
+  const before = prompt?.ids ?? [];
+  return tokenizer.decode([...before, ...ids]).slice(tokenizer.decode(before).length);
 }

@@ -1,20 +1,17 @@
 /** @file `graft eval`: loss and perplexity of held-out data, with and without the adapter. */
 import { causalLm, evaluate, type Evaluation } from "@graftml/trainer";
 import { deviceOf, openRuntime } from "../device.ts";
-import { needed, openGiven, openTrained, readGiven } from "../inputs.ts";
+import { needed, openTrained, readGiven } from "../inputs.ts";
 import { finish, table, showFile } from "../io.ts";
 import { thousands } from "../render.ts";
-import { parseRun } from "../run-file.ts";
 import { declareSession, encodeRows } from "../session.ts";
 import type { Command } from "../verbs.ts";
 
 export const evaluateData: Command = async (io, args, options) => {
   const given = readGiven(args);
-  const parsed = parseRun(given.source);
-  const files = needed(parsed.data.eval, "data.eval", given);
-  const bare = given.file === undefined && parsed.adapter === undefined;
-  const session = bare ? await openGiven(parsed, given.source) : await openTrained(given);
+  const session = await openTrained(given);
   const { run, loaded, stack } = session;
+  const files = needed(run.data.eval, "data.eval", given);
   const rows = await encodeRows(files, run.data.columns, run.data.max_length, loaded, run.model);
   const { runtime } = await openRuntime(deviceOf(options), run.train.device_memory);
   try {

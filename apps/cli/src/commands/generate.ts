@@ -5,9 +5,8 @@ import { z } from "zod";
 import { readRows } from "../data-files.ts";
 import { deviceOf, openRuntime } from "../device.ts";
 import { UsageError } from "../errors.ts";
-import { openGiven, openTrained, readGiven } from "../inputs.ts";
+import { openTrained, readGiven } from "../inputs.ts";
 import { finish, paint } from "../io.ts";
-import { parseRun } from "../run-file.ts";
 import { declareSession } from "../session.ts";
 import type { Command, Options } from "../verbs.ts";
 import { type Prompt, promptOf, write, type Written } from "../writing.ts";
@@ -23,9 +22,7 @@ const numbers = z.object({
 export const generate: Command = async (io, args, options) => {
   const given = readGiven(args);
   const settings = settingsOf(options);
-  const parsed = parseRun(given.source);
-  const bare = given.file === undefined && parsed.adapter === undefined;
-  const session = bare ? await openGiven(parsed, given.source) : await openTrained(given);
+  const session = await openTrained(given);
   const { tokenizer, model } = session.loaded;
   const prompts = [...(await textsOf(options)).map((text) => promptOf(text, tokenizer)), ...idsOf(options, model.info.vocabulary)];
   if (prompts.length === 0) throw new UsageError('nothing to write on: give --prompt "…", --prompts FILE or --ids "1 2 3".');

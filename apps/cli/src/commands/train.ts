@@ -1,9 +1,10 @@
 /** @file `graft train`: from a run file to a saved adapter. */
+import { join } from "node:path";
 import { deviceOf, type Opened, openRuntime } from "../device.ts";
 import { Interrupted, UsageError } from "../errors.ts";
 import { needed, openGiven, readGiven } from "../inputs.ts";
 import { finish, type Io, paint, table, showFile } from "../io.ts";
-import { claim } from "../outputs.ts";
+import { claim, names } from "../outputs.ts";
 import { type Data, planWithin, readData, trainerRun } from "../plan.ts";
 import { bytes, duration, memory, percent, progress, thousands } from "../render.ts";
 import { parseRun } from "../run-file.ts";
@@ -26,14 +27,18 @@ export const train: Command = async (io, args, options) => {
   const resume = await claim(out, claimOf(options));
   const data = await readData(session);
   const opened = await openRuntime(deviceOf(options), run.train.device_memory);
-  const command = `graft train ${given.file ?? ""} --resume`.replaceAll("  ", " ");
+  const again = [...args, ...(options["device"] === "webgpu" ? [] : ["--device", String(options["device"])]), "--resume"];
+  const command = ["graft", "train", ...again.map(quoted)].join(" ");
   try {
     const summary = await trainSession(io, session, data, opened, { out, resume, command });
-    finish(io, summary, "");
+    finish(io, { ...summary, out }, "");
   } finally {
     opened.runtime.dispose();
   }
 };
+
+/** An argument as a shell takes it. */
+const quoted = (arg: string): string => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", String.raw`'\''`)}'`);
 
 const claimOf = ({ resume, force }: Options): { readonly resume: boolean; readonly force: boolean } => ({
   resume: resume === true,
@@ -86,7 +91,7 @@ export async function trainSession(io: Io, session: Session, data: Data, opened:
     if (!("summary" in ending)) throw new Interrupted(`interrupted after step ${ending.interrupted} of ${run.steps}; a checkpoint is saved. Go on with: ${command}`);
     const { summary } = ending;
     io.err(
-      `${paint("green", "✓")} ${run.steps} steps in ${duration(performance.now() - began)}. Adapter: ${showFile(summary.adapter)} (${bytes(summary.adapter_bytes)})\n`,
+      `${paint("green", "✓")} ${run.steps} steps in ${duration(performance.now() - began)}. Adapter: ${showFile(join(out, names.adapter))} (${bytes(summary.adapter_bytes)})\n`,
     );
     return summary;
   } finally {
