@@ -1,7 +1,7 @@
 /** @file Writing sequences on, token by token. */
 import { ShapeError } from "@graftml/tensor";
 import type { Setup } from "./logits.ts";
-import { draw, likeliest, type Sampling } from "./sample.ts";
+import { checkSampling, draw, likeliest, type Sampling } from "./sample.ts";
 import { openSession, rowsBefore, type Session } from "./session.ts";
 
 /** What to write on, and how. */
@@ -30,6 +30,7 @@ export interface Generator {
   /**
    * Tokens as they are written, row after row of every step. To stop early, leave the loop.
    * @throws {ShapeError} if a prompt is empty or longer than the model's positions, or another request is not done yet.
+   * @throws {ConfigError} if a sampling setting makes no sense.
    */
   generate(request: GenerateRequest): AsyncGenerator<NewToken, void, undefined>;
   /** Frees programs and caches. */
@@ -73,6 +74,7 @@ export function openGenerator(setup: Setup): Generator {
       if (p.length === 0 || before + p.length > maxLength)
         throw new ShapeError(`prompt ${row} has ${p.length} tokens; this model takes 1 to ${maxLength - before}.`);
     });
+    if (sampling !== undefined) checkSampling(sampling);
     if (maxNewTokens < 1 || prompts.length === 0) return;
     if (busy)
       throw new ShapeError("this generator is writing already; finish that request, or open another generator.");

@@ -1,4 +1,5 @@
 /** @file Choosing the next token from its logits. */
+import { ConfigError } from "@graftml/peft";
 import { keyOf, uniformAt, type Values } from "@graftml/tensor";
 
 /** How tokens are drawn; the filters apply in this order, as in transformers. */
@@ -11,6 +12,16 @@ export interface Sampling {
   readonly topP?: number;
   /** The same seed, prompts and settings give the same tokens. */
   readonly seed: number;
+}
+
+/** @throws {ConfigError} naming a setting that makes no sense. */
+export function checkSampling({ temperature = 1, topK = 1, topP = 1 }: Sampling): void {
+  if (!(temperature > 0))
+    throw new ConfigError(
+      `temperature must be above 0, not ${temperature}. Leave sampling out for the likeliest token.`,
+    );
+  if (!Number.isInteger(topK) || topK < 1) throw new ConfigError(`topK must be a whole number above 0, not ${topK}.`);
+  if (!(topP > 0 && topP <= 1)) throw new ConfigError(`topP must be in (0, 1], not ${topP}.`);
 }
 
 /** The likeliest token; the first of several. */

@@ -10,9 +10,9 @@ import { folderOf } from "./golden.ts";
 /** A tensor as it lies in a file. */
 export type FileTensor = Pick<TensorToWrite, "dtype" | "shape"> & { readonly data: Uint8Array<ArrayBuffer> };
 
-/** The tensors of a golden model's file. */
-export async function tensorsOf(name: string): Promise<Map<string, FileTensor>> {
-  const file = await openSafetensors(await fileSource(join(folderOf(name), "model.safetensors")));
+/** The tensors of a golden model's file, or of one that lies elsewhere. */
+export async function tensorsOf(name: string, folder = folderOf(name)): Promise<Map<string, FileTensor>> {
+  const file = await openSafetensors(await fileSource(join(folder, "model.safetensors")));
   const entries = [...file.tensors].map(
     async ([key, { dtype, shape }]) => [key, { dtype, shape, data: await file.bytes(key) }] as const,
   );
