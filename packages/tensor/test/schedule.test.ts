@@ -41,7 +41,7 @@ describe("schedule", () => {
       return [x];
     });
     expect(calls.length).toBe(10);
-    expect(slots).toEqual([400, 400]);
+    expect(slots).toEqual([512, 512]);
     expect(outputs).toEqual([lastOf(calls[9]!)]);
   });
 
@@ -65,7 +65,7 @@ describe("schedule", () => {
       ],
     });
     const { calls, slots } = scheduled((t) => [apply(staged, [apply(staged, [t.input("x", [4])], {})], {})]);
-    expect(slots).toEqual([4096, 4096]); // the result takes the place of scratch 0, which is read no more
+    expect(slots).toEqual([4096, 4096, 256]);
     for (const { bindings } of calls) expect(new Set(bindings.map((b) => b.buffer)).size).toBe(bindings.length);
   });
 

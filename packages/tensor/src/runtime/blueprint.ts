@@ -8,6 +8,7 @@ import type { Tensor, Trace } from "../tensor.ts";
 import { fuse } from "../trace/fuse.ts";
 import { collect } from "./host.ts";
 import { bytesOf, type Place } from "./placement.ts";
+import { aligned } from "./plan.ts";
 import type { MemoryPlan, Outputs } from "./runtime.ts";
 import { type Call, schedule, type Schedule } from "./schedule.ts";
 import type { DeviceStore } from "./store.ts";
@@ -51,11 +52,6 @@ export const constantKey = (name: string, { shape }: Aval): string => `constant 
 
 /** Staging buffers a program starts with: one is read while the next run fills another. */
 export const STAGING = 2;
-/** Offsets at which WebGPU lets a buffer be bound. */
-const ALIGNMENT = 256;
-
-const aligned = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
-
 /** Puts values side by side, each where it may be bound. */
 function sideBySide(values: readonly (Aval & { readonly name: string })[]): {
   readonly slices: Slice[];
@@ -143,7 +139,7 @@ export function draft(store: DeviceStore, build: (trace: Trace) => Outputs, targ
     return place;
   };
 
-  const steps = fuse(nodes, tensors, { memory: (t) => places.get(t)?.buffer });
+  const steps = fuse(nodes, tensors, { place: (t) => places.get(t) });
   const planned = schedule(steps, tensors, leafPlace, target);
   const outputs = sideBySide(tensors.map(({ shape, dtype }, i) => ({ name: names[i] ?? "", shape, dtype })));
   const { words, places: sizesOf } = uniforms(planned.calls);

@@ -45,7 +45,9 @@ const LIMITS = [
  * @throws {DeviceError} if there is no WebGPU, no adapter, or the adapter cannot do what was asked for.
  */
 export async function requestDevice(options: DeviceOptions = {}): Promise<Device> {
-  const gpu = options.gpu ?? globalThis.navigator?.gpu ?? (await (await import("./node.ts")).nodeGpu());
+  const found = options.gpu ?? globalThis.navigator?.gpu;
+  const { gpu, sleep } =
+    found === undefined ? await (await import("./node.ts")).nodeGpu() : { gpu: found, sleep: null };
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (adapter === null)
     throw new DeviceError(
@@ -61,7 +63,7 @@ export async function requestDevice(options: DeviceOptions = {}): Promise<Device
     requiredFeatures: features,
     requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
   });
-  return new Device(gpu, device, adapter.info, options);
+  return new Device(gpu, device, adapter.info, { ...options, sleep });
 }
 
 /** The adapter in words. */
@@ -93,6 +95,8 @@ export class Device {
   readonly target: Target;
   /** Whether dispatches are timed. */
   readonly timed: boolean;
+  /** How to wait where waiting for a result polls; null where it does not. */
+  readonly sleep: ((ms: number) => Promise<void>) | null;
   /** Labels of the shaders compiled so far, by text, for messages. */
   readonly shaders = new Map<string, string>();
   readonly #cap: number;
@@ -104,13 +108,14 @@ export class Device {
     instance: GPU,
     gpu: GPUDevice,
     info: GPUAdapterInfo,
-    { memory = Infinity, profile = false, family }: DeviceOptions,
+    { memory = Infinity, profile = false, family, sleep }: DeviceOptions & Pick<Device, "sleep">,
   ) {
     Device.#instances.add(instance);
     this.gpu = gpu;
     this.name = nameOf(info);
     this.target = targetOf(info, gpu, family);
     this.timed = profile;
+    this.sleep = sleep;
     this.#cap = memory;
     gpu.addEventListener("uncapturederror", (event) => {
       event.preventDefault(); // it is thrown, so it need not be printed

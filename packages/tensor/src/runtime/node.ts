@@ -12,25 +12,38 @@ interface Package {
  */
 const instances: GPU[] = [];
 
+/** What Node needs beside what a browser gives. */
+export interface NodeGpu {
+  readonly gpu: GPU;
+  /**
+   * Waits without polling. While a promise of Dawn's is pending, Node's main thread asks for it without pause, which takes
+   * a core from a software adapter: programs had better sleep through most of a run before they ask for its results.
+   */
+  readonly sleep: (ms: number) => Promise<void>;
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
+
 /**
  * The WebGPU of this Node process.
  * @throws {DeviceError} if the package is absent or does not load here.
  */
-export async function nodeGpu(): Promise<GPU> {
-  const [known] = instances;
-  if (known !== undefined) return known;
-  // The name is not a literal, so that bundlers for browsers leave this import alone.
-  const name = ["web", "gpu"].join("");
-  let dawn: Package;
-  try {
-    dawn = (await import(name)) as Package; // the package's own interface
-  } catch (cause) {
-    throw new DeviceError("Node has no WebGPU of its own: install the npm package webgpu, version 0.6.2 or newer.", {
-      cause,
-    });
+export async function nodeGpu(): Promise<NodeGpu> {
+  let [gpu] = instances;
+  if (gpu === undefined) {
+    // The name is not a literal, so that bundlers for browsers leave this import alone.
+    const name = ["web", "gpu"].join("");
+    let dawn: Package;
+    try {
+      dawn = (await import(name)) as Package; // the package's own interface
+    } catch (cause) {
+      throw new DeviceError("Node has no WebGPU of its own: install the npm package webgpu, version 0.6.2 or newer.", {
+        cause,
+      });
+    }
+    // Timestamps in steps of 100 µs would say nothing about a kernel.
+    gpu = dawn.create(["disable-dawn-features=timestamp_quantization"]);
+    instances.push(gpu);
   }
-  // Timestamps in steps of 100 µs would say nothing about a kernel.
-  const instance = dawn.create(["disable-dawn-features=timestamp_quantization"]);
-  instances.push(instance);
-  return instance;
+  return { gpu, sleep };
 }

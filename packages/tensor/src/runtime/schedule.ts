@@ -1,6 +1,6 @@
 /** @file From steps to a list of dispatches whose every operand is a stretch of a known buffer or slot. No GPU here. */
 import { DeviceError } from "../errors.ts";
-import type { Dispatch, Kernel, Operand } from "../kernels/kernel.ts";
+import type { Dispatch, Kernel, OperandRange } from "../kernels/kernel.ts";
 import { assignLowering } from "../kernels/map.ts";
 import type { Target } from "../kernels/target.ts";
 import type { Lowering } from "../ops/op.ts";
@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor.ts";
 import type { Step } from "../trace/fuse.ts";
 import { showBytes } from "./device.ts";
 import { bytesOf, type Place, place } from "./placement.ts";
-import { pack, peak } from "./plan.ts";
+import { type Life, pack, peak, type SlotPlace } from "./plan.ts";
 import { padded } from "./transfer.ts";
 
 /** A stretch of a named buffer or of a slot, bound to a kernel. */
@@ -40,11 +40,10 @@ export interface Schedule {
   readonly outputs: readonly Binding[];
 }
 
-/** Memory that is not a named buffer: it gets a slot for the dispatches that touch it. */
-interface Passing {
-  readonly bytes: number;
-  first: number;
-  last: number;
+/** Memory that is not a named buffer: it gets a part of a slot for as long as dispatches touch it. */
+interface Passing extends Life {
+  readonly reads: number[];
+  readonly writes: number[];
 }
 type Memory = Place | Passing;
 const isPlace = (memory: Memory): memory is Place => "buffer" in memory;
@@ -65,7 +64,7 @@ export function schedule(
   const passing = new Map<Tensor, Passing>();
   const all: Passing[] = [];
   const fresh = (bytes: number): Passing => {
-    const memory = { bytes: padded(bytes), first: Infinity, last: -1 };
+    const memory = { bytes: padded(bytes), reads: [], writes: [] };
     all.push(memory);
     return memory;
   };
@@ -88,10 +87,7 @@ export function schedule(
           throw new DeviceError(
             `kernel "${dispatch.kernel.label}" at ${label || "the top"} names ${operand.of} ${operand.index}, which its op does not have.`,
           );
-        if (!isPlace(memory)) {
-          memory.first = Math.min(memory.first, calls.length);
-          memory.last = calls.length;
-        }
+        if (!isPlace(memory)) (operand.access === "read" ? memory.reads : memory.writes).push(calls.length);
         return memory;
       });
       calls.push({ dispatch, label, operands });
@@ -114,15 +110,18 @@ export function schedule(
   }
 
   const ends = outputs.map(memoryOf);
-  for (const memory of ends) if (!isPlace(memory)) memory.last = calls.length;
-  const alive = all.filter((memory) => memory.last >= 0);
-  const { sizes, slotOf } = pack(alive);
-  const slots = new Map(alive.map((memory, i) => [memory, slotOf[i] as number])); // pack gives each interval a slot
-  const bind = (memory: Memory, { offset = 0, size }: Partial<Operand> = {}): Binding => {
-    const rest = size ?? padded(memory.bytes) - offset;
-    return isPlace(memory)
-      ? { buffer: memory.buffer, offset: memory.offset + offset, size: rest }
-      : { buffer: slots.get(memory) as number, offset, size: rest }; // what a dispatch or an output touches is alive
+  for (const memory of ends) if (!isPlace(memory)) memory.reads.push(calls.length);
+  const alive = all.filter((memory) => memory.reads.length + memory.writes.length > 0);
+  const { sizes, places } = pack(alive);
+  const slots = new Map(alive.map((memory, i) => [memory, places[i] as SlotPlace])); // pack gives each value a place
+  const bind = (memory: Memory, { offset = 0, size }: OperandRange = {}): Binding => {
+    const { bytes } = memory;
+    const at = isPlace(memory) ? memory : (slots.get(memory) as SlotPlace); // what a dispatch or an output touches is alive
+    return {
+      buffer: "slot" in at ? at.slot : at.buffer,
+      offset: at.offset + offset,
+      size: size ?? padded(bytes) - offset,
+    };
   };
 
   return {
