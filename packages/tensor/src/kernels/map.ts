@@ -27,7 +27,10 @@ export interface Loop {
   readonly body: (args: readonly string[], at: InlineContext) => Body;
 }
 
+/** What is done at one index. */
 export interface Body {
+  /** Statements that need no index: they stand before the loop. */
+  readonly before?: readonly string[];
   readonly lines: readonly string[];
   readonly value: string;
 }
@@ -149,7 +152,7 @@ function lowerPart({ label, size, reads, write, raw = false, body }: Loop, part:
   const sizes: Record<string, Size> = { first: part.first / unit, end: part.end / unit, base: part.base / unit };
   const local = "(i - sizes.base)";
   const loads = loadAll(reads, { size, unit, raw, sizes, local, range: (a) => chunkOf(a, part, size) });
-  const { lines, value } = body(loads.args, inlineAt(unit));
+  const { before = [], lines, value } = body(loads.args, inlineAt(unit));
   const { dtype } = write.aval;
   const store = dtype === "f32" || raw ? value : `${unit === 4 ? `vec4<${dtype}>` : dtype}(${value})`;
   const y = loads.place(write, "y");
@@ -166,7 +169,7 @@ function lowerPart({ label, size, reads, write, raw = false, body }: Loop, part:
     code: wgsl`
       @compute @workgroup_size(${THREADS})
       fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-        ${loads.before.join("\n")}
+        ${[...loads.before, ...before].join("\n")}
         for (var i = sizes.first + id.x; i < sizes.end; i += groups.x * ${THREADS}u) {
           ${[...loads.inside, ...lines].join("\n")}
           ${y} = ${store};

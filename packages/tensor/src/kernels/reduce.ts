@@ -59,7 +59,7 @@ function sumRows({ label, reads, body }: Summand, axes: Axes, parts: number, y: 
   const part = Math.ceil(length / unit / parts);
   const sizes: Record<string, Size> = { rows: outer * parts, parts, part, length: length / unit };
   const loads = loadAll(reads, { size, unit, sizes });
-  const { lines, value } = body(loads.args, inlineAt(unit));
+  const { before = [], lines, value } = body(loads.args, inlineAt(unit));
   const type = unit === 4 ? "vec4f" : "f32";
   return dispatch({
     label: `${label} rows ${rows.label}`,
@@ -72,7 +72,7 @@ function sumRows({ label, reads, body }: Summand, axes: Axes, parts: number, y: 
       @compute @workgroup_size(${rows.threads * rows.rowsPerGroup})
       fn main(${MAIN}) {
         ${rows.start}
-        ${loads.before.join("\n")}
+        ${[...loads.before, ...before].join("\n")}
         let start = row / sizes.parts * sizes.length;
         let part = row % sizes.parts * sizes.part;
         let end = start + min(part + sizes.part, sizes.length);
@@ -96,7 +96,7 @@ function sumColumns({ label, reads, body }: Summand, axes: Axes, parts: number, 
   const part = Math.ceil(length / parts);
   const sizes: Record<string, Size> = { count: columns * parts, columns, part, length, inner: inner / unit };
   const loads = loadAll(reads, { size, unit, sizes });
-  const { lines, value } = body(loads.args, inlineAt(unit));
+  const { before = [], lines, value } = body(loads.args, inlineAt(unit));
   const type = unit === 4 ? "vec4f" : "f32";
   const threads = target.family === "lanes" ? target.subgroup : THREADS;
   return dispatch({
@@ -110,7 +110,7 @@ function sumColumns({ label, reads, body }: Summand, axes: Axes, parts: number, 
       fn main(${MAIN}) {
         let result = ${GROUP} * ${threads}u + thread;
         if (result >= sizes.count) { return; }
-        ${loads.before.join("\n")}
+        ${[...loads.before, ...before].join("\n")}
         let column = result % sizes.columns;
         let part = result / sizes.columns * sizes.part;
         let start = column / sizes.inner * sizes.length * sizes.inner + column % sizes.inner;

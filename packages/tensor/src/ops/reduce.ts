@@ -2,8 +2,8 @@
 import { sumLowering } from "../kernels/reduce.ts";
 import { normalizeAxis, type Shape, sizeOf } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";
-import { reshape } from "./layout.ts";
 import { add, fill, scale } from "./elementwise.ts";
+import { reshape } from "./layout.ts";
 import type { Op } from "./op.ts";
 
 /** The axis summed over stands between `outer` and `inner`: x [outer, length, inner] → y [outer, inner]. */
@@ -15,7 +15,8 @@ export interface SumAttrs {
   readonly shape: Shape;
 }
 
-const sumOp: Op<SumAttrs> = {
+/** x [outer, length, inner] → Σ over the middle axis. */
+export const sumOp: Op<SumAttrs> = {
   name: "sum",
   infer: (_, { shape }) => [{ shape, dtype: "f32" }],
   reference([x], { attrs: { outer, length, inner } }) {
@@ -49,7 +50,12 @@ export function sum(x: Tensor, axes?: readonly number[], { keepAxes = false } = 
     y = sumRange(y, first, last);
     last = first;
   }
-  return keepAxes ? y : reshape(y, x.shape.filter((_, i) => !over.has(i)));
+  return keepAxes
+    ? y
+    : reshape(
+        y,
+        x.shape.filter((_, i) => !over.has(i)),
+      );
 }
 
 /** Sums axes first…last and keeps them with length 1. */
