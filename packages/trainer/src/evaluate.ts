@@ -3,7 +3,7 @@ import type { Layer, Progress } from "@graftml/peft";
 import { paddedLength } from "./data.ts";
 import { DataError, TrainError } from "./errors.ts";
 import { InFlight, LATE } from "./in-flight.ts";
-import { byLength, type Facts, factsOf, traceLoss } from "./program.ts";
+import { byLength, checkRows, type Facts, factsOf, traceLoss } from "./program.ts";
 import { type Evaluation, layersOf, type Setting } from "./run.ts";
 import type { BatchShape } from "./task.ts";
 
@@ -82,7 +82,7 @@ export async function evaluate<Batch, Row>(
   if (rows.length === 0) throw new DataError("there is no row to evaluate on.");
   const layers = layersOf(setting.adapters);
   const facts = factsOf(setting, layers);
-  for (const [i, row] of rows.entries()) setting.task.check(row, i, { model: setting.model.info, lead: facts.lead });
+  checkRows(setting, rows, "row", facts);
   const once = evaluator(setting, layers, facts);
   try {
     await once.prepare(rows);

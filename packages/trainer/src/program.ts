@@ -25,6 +25,16 @@ export function factsOf<Batch, Row>({ model }: Setting<Batch, Row>, layers: read
   return { lead: (hidden.shape[1] ?? length) - length, scalars: scope.census.scalars };
 }
 
+/** @throws {DataError} for the first row that the task cannot use; rows are numbered from 0. */
+export function checkRows<Batch, Row>(
+  { task, model }: Setting<Batch, Row>,
+  rows: readonly Row[],
+  name: string,
+  { lead }: Facts,
+): void {
+  for (const [i, row] of rows.entries()) task.check(row, `${name} ${i}`, { model: model.info, lead });
+}
+
 /** The sum of the losses of a batch [], and what was met on the way to it. */
 export function traceLoss<Batch, Row>(
   trace: Trace,

@@ -6,7 +6,7 @@ import type { Identity } from "./checkpoint.ts";
 import { type Dealing, paddedLength } from "./data.ts";
 import { DataError, TrainError } from "./errors.ts";
 import { adamw } from "./optim/adamw.ts";
-import { type Facts, factsOf } from "./program.ts";
+import { checkRows, type Facts, factsOf } from "./program.ts";
 import { type Choices, type Job, layersOf, type Run } from "./run.ts";
 import { constant } from "./schedule.ts";
 import type { BatchShape } from "./task.ts";
@@ -44,8 +44,8 @@ export function resolve<Batch, Row>(run: Run<Batch, Row>): Resolved<Batch, Row> 
   check(filled);
   const layers = layersOf(run.adapters, { checkpointActivations });
   const facts = factsOf(run, layers);
-  for (const [i, row] of rows.entries()) task.check(row, i, { model: model.info, lead: facts.lead });
-  for (const [i, row] of heldOut.entries()) task.check(row, i, { model: model.info, lead: facts.lead });
+  checkRows(run, rows, "row", facts);
+  checkRows(run, heldOut, "held-out row", facts);
   return {
     ...filled,
     layers,

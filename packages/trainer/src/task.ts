@@ -40,8 +40,8 @@ export interface Task<Batch, Row> {
   readonly name: string;
   /** Tokens of a row. */
   length(row: Row): number;
-  /** @throws {DataError} if a row cannot be used, saying which one; `index` counts from 0. */
-  check(row: Row, index: number, facts: { readonly model: ModelInfo; readonly lead: number }): void;
+  /** @throws {DataError} if a row cannot be used. `name` says which one it is: "row 17". */
+  check(row: Row, name: string, facts: { readonly model: ModelInfo; readonly lead: number }): void;
   /** At most B rows; what is missing is filled up with rows that do not count. */
   collate(rows: readonly Row[], shape: BatchShape): Collated;
   /** Sum of the losses of all labels → []. */
@@ -57,8 +57,8 @@ export interface Task<Batch, Row> {
 export const causalLm: Task<TokenBatch, Example> = {
   name: "causal-lm",
   length: ({ ids }) => ids.length,
-  check(row, index, { model, lead }) {
-    const where = `row ${index}${row.origin === undefined ? "" : ` (${row.origin})`}`;
+  check(row, name, { model, lead }) {
+    const where = row.origin === undefined ? name : `${name} (${row.origin})`;
     const { ids, labels } = row;
     if (ids.length !== labels.length)
       throw new DataError(`${where} has ${ids.length} tokens and ${labels.length} labels.`);
