@@ -39,7 +39,7 @@ const built = (await build({
     lib: { entry: join(root, "packages/tensor/test/browser/step.ts"), formats: ["es"], fileName: "step" },
   },
 })) as readonly Rolldown.RolldownOutput[]; // a library in one format
-const files = new Map(built.flatMap((o) => o.output).flatMap((o) => (o.type === "chunk" ? [[`/${o.fileName}`, o.code] as const] : [])));
+const files = new Map<string, string>(built.flatMap((o) => o.output).flatMap((o) => (o.type === "chunk" ? [[`/${o.fileName}`, o.code] as const] : [])));
 const entry = built.flatMap((o) => o.output).find((o) => o.type === "chunk" && o.isEntry)?.fileName ?? "";
 const page = `<!doctype html><title>step</title><script type="module">
 import { step } from "/${entry}";

@@ -6,7 +6,7 @@
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
-import { requestDevice } from "@graftml/tensor";
+import { deviceRuntime, requestDevice } from "@graftml/tensor";
 import { type Report, table } from "./report.ts";
 import { dispatch } from "./suites/dispatch.ts";
 import { kernels } from "./suites/kernels.ts";
@@ -30,9 +30,9 @@ if (unknown !== undefined) {
   process.exit(2);
 }
 
-const device = await requestDevice();
-const machine = { adapter: device.name, cpu: cpus()[0]?.model ?? "", cores: cpus().length, node: process.version };
-device.destroy();
+const runtime = deviceRuntime(await requestDevice());
+const machine = { adapter: runtime.name, cpu: cpus()[0]?.model ?? "", cores: cpus().length, node: process.version };
+runtime.dispose();
 console.log(`${machine.adapter} · ${machine.cpu} · ${machine.cores} cores · Node ${machine.node}`);
 const reports: Report[] = [];
 for (const name of chosen) {

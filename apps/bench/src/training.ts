@@ -1,7 +1,7 @@
 /** @file One training step of a model with methods as a contender: the trainer's own traced functions, on random data. */
 import { buildModel, families, randomBase } from "@graftml/models";
 import { adapt, type Adapted, declareAdapter, declareBase } from "@graftml/peft";
-import type { DeviceRuntime, MemoryPlan, ProfileRow } from "@graftml/tensor";
+import { type DeviceRuntime, type MemoryPlan, type ProfileRow, type Source, sizeOf } from "@graftml/tensor";
 import { adamw, causalLm, declareTraining, traceGradients, traceUpdate } from "@graftml/trainer";
 import { gpt2Config, type GptSize } from "./gpt.ts";
 import type { Contender } from "./measure.ts";
@@ -10,7 +10,8 @@ import type { Contender } from "./measure.ts";
 export interface TrainingStep extends Contender {
   readonly trainable: number;
   readonly memory: MemoryPlan;
-  profile(): Promise<readonly ProfileRow[]>;
+  /** Time by kernel and site, on a device asked for with `profile`. */
+  profile(): readonly ProfileRow[];
   dispose(): void;
 }
 
@@ -31,9 +32,8 @@ export async function trainingStep(
   const adapter = adapt(model, methods);
   const optimizer = adamw();
   const buckets = declareTraining(store, declareAdapter(store, adapter, base, { seed: 0 }), optimizer);
-  const task = causalLm();
-  const setting = { runtime, store, model, base, adapters: [adapter], task };
-  const shape = { batch, length };
+  const setting = { runtime, store, model, adapters: [adapter], task: causalLm, batchSize: batch };
+  const shape = { batch, length, lead: 0 };
   const program = await runtime.compile(store, (trace) => {
     const { loss } = traceGradients(trace, setting, adapter.layers, shape, buckets, { accumulating: false });
     return { ...(loss && { loss }), ...traceUpdate(trace, buckets, { optimizer, maxGradNorm: 1 }) };
@@ -43,17 +43,18 @@ export async function trainingStep(
     const ids = Array.from({ length }, id);
     return { ids, labels: ids };
   });
-  const { inputs } = task.collate(rows, { ...shape, lead: 0 });
+  const { inputs, labels } = causalLm.collate(rows, shape);
   let step = 0;
   return {
     name,
-    trainable: adapter.owned.reduce((n, o) => n + o.shape.reduce((a, b) => a * b, 1), 0),
+    trainable: adapter.owned.reduce((n, o) => n + sizeOf(o.shape), 0),
     memory: program.memory,
     run: async () => {
       step++;
-      await program.run({ ...inputs, loss_weight: [1 / (batch * (length - 1))], penalty_weight: [1], optimizer: optimizer.scalars(step, 1e-3), clock: [0, step], keep: [0] });
+      const scalars: Record<string, Source> = { loss_weight: [1 / labels], penalty_weight: [1], clock: [0, step] };
+      await program.run({ ...inputs, ...scalars, optimizer: optimizer.scalars(step, 1e-3) });
     },
-    profile: () => runtime.profile(program),
+    profile: () => program.profile(),
     dispose: () => program.dispose(),
   };
 }

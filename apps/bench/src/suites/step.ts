@@ -1,13 +1,13 @@
 /** @file Suite `step`: a training step by method, its memory planned and allocated; `peers`: the same step elsewhere. */
 import { lora } from "@graftml/lora";
 import { full, top } from "@graftml/surgical";
-import { deviceRuntime, requestDevice } from "@graftml/tensor";
+import { type DeviceRuntime, deviceRuntime, requestDevice } from "@graftml/tensor";
 import { MEDIUM } from "../gpt.ts";
 import { alternate } from "../measure.ts";
 import { jaxStep } from "../peers/jax.ts";
 import { torchStep } from "../peers/torch.ts";
 import type { Report } from "../report.ts";
-import { trainingStep } from "../training.ts";
+import { type TrainingStep, trainingStep } from "../training.ts";
 
 const MIB = 2 ** 20;
 const total = (bytes: Readonly<Record<string, number>>): number => Object.values(bytes).reduce((a, b) => a + b, 0);
@@ -21,7 +21,7 @@ const variants = [
 
 /** Milliseconds a step, trainable parameters, and memory as planned and as allocated, each in a runtime of its own. */
 export async function step(): Promise<Report> {
-  const opened = [];
+  const opened: { readonly runtime: DeviceRuntime; readonly contender: TrainingStep }[] = [];
   for (const { name, methods } of variants) {
     const runtime = deviceRuntime(await requestDevice());
     opened.push({ runtime, contender: await trainingStep(runtime, name, MEDIUM, methods) });
