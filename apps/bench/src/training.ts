@@ -11,7 +11,7 @@ export interface TrainingStep extends Contender {
   readonly trainable: number;
   readonly memory: MemoryPlan;
   /** Time by kernel and site, on a device asked for with `profile`. */
-  profile(): readonly ProfileRow[];
+  profile(): Promise<readonly ProfileRow[]>;
   dispose(): void;
 }
 
