@@ -50,8 +50,8 @@ export interface Blueprint {
 export const INPUTS = "the inputs";
 export const constantKey = (name: string, { shape }: Aval): string => `constant ${name} ${show(shape)}`;
 
-/** Staging buffers a program starts with: one is read while the next run fills another. */
-export const STAGING = 2;
+/** Staging buffers a program starts with: two runs may wait to be read, as a trainer's do, while the next fills another. */
+export const STAGING = 3;
 /** Puts values side by side, each where it may be bound. */
 function sideBySide(values: readonly (Aval & { readonly name: string })[]): {
   readonly slices: Slice[];
