@@ -59,17 +59,18 @@ describe("training on the device", () => {
   it("allocates what was planned before the first step, nothing after it, and gives it back", async () => {
     const own = deviceRuntime(await requestDevice());
     const setting = ready(config, { runtime: own });
-    const run = { ...setting, ...job, steps: 20, rows: rows(20, { longest: 40 }) };
+    // Of one length: how slots of several programs lie in one workspace is the runtime's business.
+    const like = rows(20).map(() => rows(1, { longest: 40 })[0]!);
+    const run = { ...setting, ...job, rows: like, heldOut: like, steps: 20 };
     const plan = planRun(run);
-    const seen: number[] = [];
+    const seen = new Set<string>();
     for await (const { type } of train(run)) {
       const { transfer = 0, ...rest } = own.allocated();
       if (type !== "step") continue;
-      expect(transfer).toBeGreaterThan(0);
-      for (const [kind, bytes] of Object.entries(rest)) expect(bytes, kind).toBe(plan[kind]);
-      seen.push(Object.values(rest).reduce((a, b) => a + b, 0));
+      expect(rest).toEqual(Object.fromEntries(Object.keys(rest).map((kind) => [kind, plan[kind]])));
+      seen.add(JSON.stringify({ transfer, ...rest }));
     }
-    expect(new Set(seen).size).toBe(1);
+    expect(seen.size).toBe(1);
     expect(Object.keys(own.allocated())).not.toContain("gradients");
     own.dispose();
   });
