@@ -53,6 +53,23 @@ describe("training", () => {
     ]);
   });
 
+  it("tells a step once two more have been submitted, so that the device never waits", async () => {
+    const setting = ready();
+    let submitted = 0;
+    const compile: Run["runtime"]["compile"] = async (store, build) => {
+      const program = await setting.runtime.compile(store, build);
+      const run: typeof program.run = (inputs) => {
+        submitted++;
+        return program.run(inputs);
+      };
+      return { ...program, run };
+    };
+    const ahead: number[] = [];
+    for await (const event of train({ ...setting, ...job, steps: 5, runtime: { ...setting.runtime, compile } }))
+      if (event.type === "step") ahead.push(submitted - event.step);
+    expect(ahead).toEqual([2, 2, 2, 1, 0]);
+  });
+
   it("tells the tokens and labels of a step without padding, and the learning rate it used", async () => {
     const { steps } = await outcome({
       shuffle: false,
