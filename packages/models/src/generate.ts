@@ -1,6 +1,6 @@
 /** @file Writing sequences on, token by token. */
 import { ShapeError } from "@graftml/tensor";
-import type { Setup } from "./logits.ts";
+import { checkSequences, type Setup } from "./logits.ts";
 import { checkSampling, draw, likeliest, type Sampling } from "./sample.ts";
 import { openSession, rowsBefore, type Session } from "./session.ts";
 
@@ -29,7 +29,8 @@ export interface NewToken {
 export interface Generator {
   /**
    * Tokens as they are written, row after row of every step. To stop early, leave the loop.
-   * @throws {ShapeError} if a prompt is empty or longer than the model's positions, or another request is not done yet.
+   * @throws {ShapeError} if a prompt is empty, longer than the model's positions, or holds an id that the vocabulary lacks;
+   * or if another request is not done yet.
    * @throws {ConfigError} if a sampling setting makes no sense.
    */
   generate(request: GenerateRequest): AsyncGenerator<NewToken, void, undefined>;
@@ -70,9 +71,10 @@ export function openGenerator(setup: Setup): Generator {
     stop = [],
     sampling,
   }: GenerateRequest): AsyncGenerator<NewToken, void, undefined> {
-    prompts.forEach((p, row) => {
-      if (p.length === 0 || before + p.length > maxLength)
-        throw new ShapeError(`prompt ${row} has ${p.length} tokens; this model takes 1 to ${maxLength - before}.`);
+    checkSequences(prompts, vocabulary);
+    prompts.forEach(({ length }, row) => {
+      if (before + length > maxLength)
+        throw new ShapeError(`prompt ${row} has ${length} tokens; this model takes ${maxLength - before} at most.`);
     });
     if (sampling !== undefined) checkSampling(sampling);
     if (maxNewTokens < 1 || prompts.length === 0) return;

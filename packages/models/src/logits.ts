@@ -1,6 +1,6 @@
 /** @file Running a model without training it: the scope for it, and the logits of given tokens. */
 import { type Adapter, type Layer, type Model, openScope, type Scope } from "@graftml/peft";
-import { type Runtime, slice, type Store, type Trace, type Values } from "@graftml/tensor";
+import { type Runtime, ShapeError, slice, type Store, type Trace, type Values } from "@graftml/tensor";
 
 /** What runs: a model whose weights and adapters a store knows. */
 export interface Setup {
@@ -22,10 +22,12 @@ export const inferenceScope = (trace: Trace, { store, model }: Setup, layers: re
  * Logits of every token of every sequence, for comparing models: all of them are in memory at once.
  *
  * @param sequences token ids; they may differ in length.
+ * @throws {ShapeError} for a sequence that is empty, too long, or holds an id that the vocabulary lacks.
  * @returns for each sequence its logits [T, V], row by row.
  */
 export async function logitsOf(setup: Setup, sequences: readonly (readonly number[])[]): Promise<readonly Values[]> {
   const { runtime, store, model } = setup;
+  checkSequences(sequences, model.info.vocabulary);
   const [batch, length] = [sequences.length, Math.max(...sequences.map((s) => s.length))];
   const program = await runtime.compile(store, (trace) => {
     const scope = inferenceScope(trace, setup, layersIn(setup));
@@ -40,6 +42,19 @@ export async function logitsOf(setup: Setup, sequences: readonly (readonly numbe
   } finally {
     program.dispose();
   }
+}
+
+/**
+ * Checks sequences before they run: a device reads zeros for ids that the vocabulary does not have.
+ * @throws {ShapeError} naming the first sequence that is empty or holds such an id.
+ */
+export function checkSequences(sequences: readonly (readonly number[])[], vocabulary: number): void {
+  sequences.forEach((ids, i) => {
+    if (ids.length === 0) throw new ShapeError(`sequence ${i} has no tokens; give it at least one.`);
+    const wrong = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary);
+    if (wrong !== undefined)
+      throw new ShapeError(`sequence ${i} holds the id ${wrong}; this vocabulary has 0 to ${vocabulary - 1}.`);
+  });
 }
 
 /** Sequences as one array [B, T], zeros on the right. */

@@ -171,12 +171,21 @@ describe("generation refuses", () => {
   it("empty prompts and prompts longer than the model's positions", async () => {
     const generator = openGenerator(await open("gpt2-untied"));
     await expect(all(generator.generate({ prompts: [[1], []], maxNewTokens: 1 }))).rejects.toThrow(
-      /prompt 1 has 0 tokens; .* 1 to 16/,
+      /sequence 1 has no tokens/,
     );
     const long = Array.from({ length: 17 }, () => 1);
     await expect(all(generator.generate({ prompts: [long], maxNewTokens: 1 }))).rejects.toThrow(
-      /prompt 0 has 17 tokens/,
+      /prompt 0 has 17 tokens; this model takes 16 at most/,
     );
+  });
+
+  it("ids that the vocabulary lacks", async () => {
+    const setup = await open("gpt2-untied");
+    const generator = openGenerator(setup);
+    await expect(all(generator.generate({ prompts: [[1, 31]], maxNewTokens: 1 }))).rejects.toThrow(
+      /holds the id 31; .* 0 to 30/,
+    );
+    await expect(logitsOf(setup, [[1], [-1]])).rejects.toThrow(/sequence 1 holds the id -1/);
   });
 
   it("two requests at a time", async () => {

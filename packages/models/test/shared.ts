@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** GRAFT_SHARED, or `shared` beside the repository. */
-export const shared: string = process.env["GRAFT_SHARED"] ?? join(import.meta.dirname, "../../../../shared");
+const shared = process.env["GRAFT_SHARED"] ?? join(import.meta.dirname, "../../../../shared");
 
 /** A model's folder. */
 export const modelFolder = (name: string): string => join(shared, "models", name);
