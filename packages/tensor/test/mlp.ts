@@ -13,6 +13,7 @@ import {
   type Runtime,
   scale,
   shift,
+  sizeOf,
   type Source,
   sqrt,
   square,
@@ -22,6 +23,7 @@ import {
   type Trace,
   type Values,
 } from "../src/index.ts";
+import { noise } from "./noise.ts";
 
 const [ROWS, IN, HIDDEN, CLASSES] = [24, 20, 36, 7];
 const WEIGHTS = {
@@ -33,24 +35,13 @@ const WEIGHTS = {
 const NAMES = Object.keys(WEIGHTS) as (keyof typeof WEIGHTS)[];
 const [BETA1, BETA2, RATE, DECAY] = [0.9, 0.999, 0.01, 0.1];
 
-/** Reproducible values in (−1, 1). */
-function noise(size: number, seed: number): Float32Array<ArrayBuffer> {
-  let s = (seed * 2654435761) >>> 0;
-  return new Float32Array(size).map(() => {
-    s = (Math.imul(s ^ (s >>> 15), 0x2c1b3c6d) + 0x9e3779b9) >>> 0;
-    return s / 2 ** 31 - 1;
-  });
-}
-
-const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-
 /** Declares weights, gradients and moments, each a group of its own. */
 export function declareMlp(store: Store): void {
   const members = (prefix: string, values: (size: number, i: number) => { values?: () => Source }) =>
     NAMES.map((name, i) => ({ name: prefix + name, shape: WEIGHTS[name], ...values(sizeOf(WEIGHTS[name]), i) }));
   store.group(
     "weights",
-    members("", (size, i) => ({ values: () => noise(size, i + 1).map((x) => 0.3 * x) })),
+    members("", (size, i) => ({ values: () => noise([size], i + 1).map((x) => 0.3 * x) })),
     "trainable",
   );
   for (const [prefix, kind] of [
@@ -91,8 +82,8 @@ export function mlpStep(t: Trace): Outputs {
 /** Inputs of step i, counted from 0. */
 export function mlpBatch(i: number): Record<string, Source> {
   return {
-    x: noise(ROWS * IN, 100 + i),
-    labels: Int32Array.from(noise(ROWS, 200 + i), (x) => Math.floor((x + 1) * 0.5 * CLASSES)),
+    x: noise([ROWS, IN], 100 + i),
+    labels: Int32Array.from(noise([ROWS], 200 + i), (x) => Math.floor((x + 1) * 0.5 * CLASSES)),
     correction1: [1 / (1 - BETA1 ** (i + 1))],
     correction2: [1 / (1 - BETA2 ** (i + 1))],
   };

@@ -66,6 +66,8 @@ export async function requestDevice(options: DeviceOptions = {}): Promise<Device
   return new Device(gpu, device, adapter.info, { ...options, sleep });
 }
 
+const ADVICE = "Take smaller batches or shorter sequences, checkpoint activations, or store frozen weights in f16.";
+
 /** The adapter in words. */
 const nameOf = ({ description, device, architecture, vendor }: GPUAdapterInfo): string =>
   description || device || [vendor, architecture].join(" ").trim() || "an unnamed adapter";
@@ -152,7 +154,7 @@ export class Device {
       .map(([kind, n]) => `${kind} ${showBytes(n)}`);
     throw new DeviceError(
       `needs ${showBytes(wanted)} of device memory (${kinds.join(", ")}); ${showBytes(this.#bytes)} are allocated and ${showBytes(this.#cap)} allowed. ` +
-        "Take smaller batches or shorter sequences, checkpoint activations, store frozen weights in f16, or allow more memory.",
+        `${ADVICE} Or allow more.`,
     );
   }
 
@@ -181,28 +183,33 @@ export class Device {
   }
 
   /**
-   * Runs `make`, which allocates, and waits until the driver has granted it all.
-   * @throws {DeviceError} if the driver is out of memory, or refuses what was asked.
+   * Runs `make`, which allocates, and waits until the driver has granted it all; if it does not, `undo` gives back what
+   * was made.
+   * @throws {DeviceError} if the driver is out of memory or refuses what was asked, and whatever `make` throws.
    */
-  async allocate<T>(make: () => T): Promise<T> {
+  async allocate<T>(make: () => T, undo: () => void = () => undefined): Promise<T> {
     const before = this.#bytes;
     this.gpu.pushErrorScope("validation");
     this.gpu.pushErrorScope("out-of-memory");
-    let scopes: Promise<readonly (GPUError | null)[]>;
+    const scopes = (): Promise<(GPUError | null)[]> =>
+      Promise.all([this.gpu.popErrorScope(), this.gpu.popErrorScope()]);
     let made: T;
     try {
       made = make();
-    } finally {
-      scopes = Promise.all([this.gpu.popErrorScope(), this.gpu.popErrorScope()]);
+    } catch (error) {
+      undo();
+      await scopes();
+      throw error;
     }
-    const [memory, validation] = await scopes;
-    if (memory)
-      throw new DeviceError(
-        `the device is out of memory: ${showBytes(this.#bytes - before)} were wanted while ${showBytes(before)} were allocated. ` +
-          `Take smaller batches or shorter sequences, or checkpoint activations. (${memory.message})`,
-      );
-    if (validation) throw new DeviceError(this.#withShaders(validation.message));
-    return made;
+    const wanted = this.#bytes - before;
+    const [memory, validation] = await scopes();
+    if (!memory && !validation) return made;
+    undo();
+    throw new DeviceError(
+      memory
+        ? `the device is out of memory: ${showBytes(wanted)} were wanted while ${showBytes(before)} were allocated. ${ADVICE} (${memory.message})`
+        : this.#withShaders(validation?.message ?? ""),
+    );
   }
 
   /** Destroys the device and everything on it. */

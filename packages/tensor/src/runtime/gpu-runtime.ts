@@ -58,12 +58,20 @@ export function deviceRuntime(device: Device): DeviceRuntime {
       const store = own(given);
       const blueprint = draft(store, build, device.target);
       device.require(missing(store, blueprint));
-      const program = await device.allocate(() => {
-        const named = new Map<string, GPUBuffer>();
-        for (const buffer of blueprint.parameters) named.set(buffer, store.allocate(buffer));
-        for (const table of blueprint.constants) named.set(table.key, constant(table));
-        return new DeviceProgram(device, workspace, blueprint, named);
-      });
+      const program = new DeviceProgram(device, workspace, blueprint);
+      const fresh = blueprint.parameters.filter((buffer) => !store.footprint(buffer).allocated);
+      await device.allocate(
+        () => {
+          const shared = new Map<string, GPUBuffer>();
+          for (const buffer of blueprint.parameters) shared.set(buffer, store.allocate(buffer));
+          for (const table of blueprint.constants) shared.set(table.key, constant(table));
+          program.allocate(shared);
+        },
+        () => {
+          program.dispose();
+          store.release(fresh);
+        },
+      );
       try {
         for (const buffer of blueprint.parameters) await store.fill(buffer);
         await program.prepare(pipelines);

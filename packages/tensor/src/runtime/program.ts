@@ -24,15 +24,18 @@ export class DeviceProgram implements Program, Tenant {
   readonly #device: Device;
   readonly #workspace: Workspace;
   readonly #blueprint: Blueprint;
-  readonly #named: ReadonlyMap<string, GPUBuffer>;
-  readonly #inputs: GPUBuffer | null = null;
-  readonly #sizes: GPUBuffer | null = null;
+  /** What the caller gives, as it is uploaded. */
+  readonly #given: ArrayBuffer;
+  readonly #writers: readonly { readonly name: string; readonly write: (values: Source) => void }[];
+  /** Workgroups of each call, three numbers each. */
+  readonly #grid: Uint32Array;
+  /** Buffers of parameters, constants and inputs, by name. */
+  #named: ReadonlyMap<string, GPUBuffer> = new Map();
+  #inputs: GPUBuffer | null = null;
+  #sizes: GPUBuffer | null = null;
   /** Staging buffers that no run is using. */
   readonly #staging: GPUBuffer[] = [];
-  readonly #profiler: Profiler | null = null;
-  readonly #given = new ArrayBuffer(0);
-  readonly #writers: readonly { readonly name: string; readonly write: (values: Source) => void }[];
-  readonly #grid: Uint32Array;
+  #profiler: Profiler | null = null;
   /** Milliseconds that the last two runs took; the first run of all also compiles, so one alone says nothing. */
   #durations: readonly [number, number] = [0, 0];
   #pipelines: readonly GPUComputePipeline[] = [];
@@ -44,36 +47,40 @@ export class DeviceProgram implements Program, Tenant {
     readonly bytes: number;
   }[] = [];
 
-  /**
-   * Allocates all that the program owns; make it inside `Device.allocate`.
-   * @param named the buffers of parameters and constants.
-   */
-  constructor(device: Device, workspace: Workspace, blueprint: Blueprint, named: ReadonlyMap<string, GPUBuffer>) {
+  /** A program that has no memory yet. */
+  constructor(device: Device, workspace: Workspace, blueprint: Blueprint) {
     this.#device = device;
     this.#workspace = workspace;
     this.#blueprint = blueprint;
     this.memory = blueprint.memory;
     this.text = describe(blueprint.schedule);
     this.slots = blueprint.schedule.slots;
-    const { calls } = blueprint.schedule;
-    this.#grid = Uint32Array.from(calls.flatMap((call) => call.workgroups));
-    if (blueprint.inputBytes > 0) {
-      this.#given = new ArrayBuffer(blueprint.inputBytes);
-      this.#inputs = device.buffer("transfer", INPUTS, blueprint.inputBytes, usage.storage);
-      named = new Map([...named, [INPUTS, this.#inputs]]);
-    }
-    this.#named = named;
+    this.#grid = Uint32Array.from(blueprint.schedule.calls.flatMap((call) => call.workgroups));
+    this.#given = new ArrayBuffer(blueprint.inputBytes);
     this.#writers = blueprint.inputs.map(({ name, shape, dtype, offset }) => ({
       name,
       write: writer(`input ${name}`, dtype, this.#given, offset, sizeOf(shape)),
     }));
-    if (blueprint.sizes.length > 0) {
-      this.#sizes = device.buffer("transfer", "sizes", blueprint.sizes.byteLength, usage.uniform);
-      device.gpu.queue.writeBuffer(this.#sizes, 0, blueprint.sizes);
+  }
+
+  /**
+   * Allocates all that the program owns; call it inside `Device.allocate`.
+   * @param shared the buffers of parameters and constants, by name.
+   */
+  allocate(shared: ReadonlyMap<string, GPUBuffer>): void {
+    const { inputBytes, outputBytes, sizes, schedule } = this.#blueprint;
+    this.#named = shared;
+    if (inputBytes > 0) {
+      this.#inputs = this.#device.buffer("transfer", INPUTS, inputBytes, usage.storage);
+      this.#named = new Map([...shared, [INPUTS, this.#inputs]]);
     }
-    if (blueprint.outputBytes > 0) for (let i = 0; i < STAGING; i++) this.#staging.push(this.#newStaging());
-    if (device.timed) this.#profiler = new Profiler(device, calls);
-    workspace.admit(this);
+    if (sizes.length > 0) {
+      this.#sizes = this.#device.buffer("transfer", "sizes", sizes.byteLength, usage.uniform);
+      this.#device.gpu.queue.writeBuffer(this.#sizes, 0, sizes);
+    }
+    if (outputBytes > 0) for (let i = 0; i < STAGING; i++) this.#staging.push(this.#newStaging());
+    if (this.#device.timed) this.#profiler = new Profiler(this.#device, schedule.calls);
+    this.#workspace.admit(this);
   }
 
   /** Compiles the kernels and binds their operands. */

@@ -114,6 +114,15 @@ export class DeviceStore implements Store {
     return (block.filled ??= this.#fill(block));
   }
 
+  /** Gives back buffers that could not all be allocated. */
+  release(buffers: readonly string[]): void {
+    for (const block of buffers.map((name) => this.#block(name))) {
+      if (block.buffer !== null) this.device.free(block.buffer);
+      block.buffer = null;
+      block.filled = null;
+    }
+  }
+
   async read(name: string): Promise<Values> {
     const { declaration, place } = this.#entry(name);
     const { shape, dtype, values } = declaration;
@@ -138,8 +147,8 @@ export class DeviceStore implements Store {
     for (const name of names.flatMap((n) => this.#groups.get(n) ?? [n])) {
       const { place } = this.#entry(name);
       if (place.buffer !== name) throw new TraceError(`${name} is part of ${place.buffer}: delete the whole group.`);
-      const { buffer, parts } = this.#block(name);
-      if (buffer !== null) this.device.free(buffer);
+      const { parts } = this.#block(name);
+      this.release([name]);
       for (const part of [name, ...parts]) this.#entries.delete(part);
       this.#blocks.delete(name);
     }
@@ -147,7 +156,11 @@ export class DeviceStore implements Store {
   }
 
   async #materialize(buffer: string): Promise<void> {
-    if (!this.footprint(buffer).allocated) await this.device.allocate(() => this.allocate(buffer));
+    if (!this.footprint(buffer).allocated)
+      await this.device.allocate(
+        () => this.allocate(buffer),
+        () => this.release([buffer]),
+      );
     await this.fill(buffer);
   }
 
