@@ -59,7 +59,7 @@ export function releaseTraining(store: Store, buckets: readonly TrainedBucket[])
 export const gradientOf = (member: string): string => memberName(GRADIENTS, member);
 
 /** For every 64 elements, the factor on the learning rate and whether weight decay applies: members start at multiples of 64. */
-export function ratesOf({ size, members }: TrainableBucket): Float32Array {
+function ratesOf({ size, members }: TrainableBucket): Float32Array {
   const rates = new Float32Array((size / BLOCK) * 2);
   for (const { shape, offset, lrScale, decay } of members)
     for (let block = offset / BLOCK; block < (offset + sizeOf(shape)) / BLOCK; block++)

@@ -69,7 +69,7 @@ const shapes: Readonly<Record<string, Shape>> = {
 };
 
 /** Fixed values between −1 and 1. */
-export const fixed = (size: number, phase = 0): Float32Array =>
+const fixed = (size: number, phase = 0): Float32Array =>
   new Float32Array(size).map((_, i) => Math.sin(1.7 * i + phase));
 
 export const toyBase: Base = {
