@@ -3,15 +3,18 @@ import { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);
 
-const versionIn = (manifest: string): string => (require(manifest) as { readonly version: string }).version; // every package has one
+/** What a package.json always has. */
+interface Manifest {
+  readonly version: string;
+}
 
 /** Graft's own version. */
-export const version = versionIn("../package.json");
+export const { version } = require("../package.json") as Manifest;
 
 /** Version of the WebGPU implementation, if it is installed. */
 export function webgpuVersion(): string | undefined {
   try {
-    return versionIn("webgpu/package.json");
+    return (require("webgpu/package.json") as Manifest).version;
   } catch {
     return undefined;
   }
