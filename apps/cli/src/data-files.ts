@@ -96,7 +96,9 @@ async function textOf(file: string, shown: string): Promise<string> {
     bytes = await readFile(file);
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
-    throw new UsageError(code === "ENOENT" ? `there is no data file ${shown}.` : `${shown} cannot be read (${code}).`, { cause });
+    throw new UsageError(code === "ENOENT" ? `there is no data file ${shown}.` : `${shown} cannot be read (${code}).`, {
+      cause,
+    });
   }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -152,12 +154,17 @@ async function readTable(
       skip_empty_lines: true,
     });
     // With `info`, every record comes with the line that its last row ends on.
-    return (records as unknown as readonly { readonly record: Record<string, unknown>; readonly info: { readonly lines: number } }[]).map(
-      ({ record, info }) => ({ values: { ...record }, origin: `${shown}:${info.lines}` }),
-    );
+    return (
+      records as unknown as readonly {
+        readonly record: Record<string, unknown>;
+        readonly info: { readonly lines: number };
+      }[]
+    ).map(({ record, info }) => ({ values: { ...record }, origin: `${shown}:${info.lines}` }));
   } catch (cause) {
     if (!(cause instanceof CsvError)) throw cause;
-    throw new UsageError(`${shown}:${String(cause["lines"] ?? "?")}: ${cause.message}`, { cause });
+    throw new UsageError(`${shown}:${typeof cause["lines"] === "number" ? cause["lines"] : "?"}: ${cause.message}`, {
+      cause,
+    });
   }
 }
 
@@ -167,6 +174,9 @@ async function readParquet(file: string, shown: string): Promise<readonly Entry[
     const rows = await parquetReadObjects({ file: await asyncBufferFromFile(file) });
     return rows.map((values, i) => ({ values, origin: `${shown}, row ${i}` }));
   } catch (cause) {
-    throw new UsageError(`${shown} cannot be read as Parquet: ${cause instanceof Error ? cause.message : String(cause)}.`, { cause });
+    throw new UsageError(
+      `${shown} cannot be read as Parquet: ${cause instanceof Error ? cause.message : String(cause)}.`,
+      { cause },
+    );
   }
 }

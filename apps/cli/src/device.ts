@@ -1,5 +1,13 @@
 /** @file Choosing what a command runs on, and how much memory it may take there. */
-import { type Device, DeviceError, type DeviceOptions, deviceRuntime, hostRuntime, requestDevice, type Runtime } from "@graftml/tensor";
+import {
+  type Device,
+  DeviceError,
+  type DeviceOptions,
+  deviceRuntime,
+  hostRuntime,
+  requestDevice,
+  type Runtime,
+} from "@graftml/tensor";
 import { NoDevice, UsageError } from "./errors.ts";
 import type { Run } from "./schema.ts";
 
@@ -20,7 +28,10 @@ const SHARE = 0.8;
  * Opens a runtime.
  * @throws {NoDevice} if there is no adapter.
  */
-export async function openRuntime(name: (typeof deviceNames)[number], deviceMemory: Run["train"]["device_memory"]): Promise<Opened> {
+export async function openRuntime(
+  name: (typeof deviceNames)[number],
+  deviceMemory: Run["train"]["device_memory"],
+): Promise<Opened> {
   if (name === "host") return { runtime: hostRuntime(), cap: Infinity };
   const device = await request(deviceMemory === "auto" ? {} : { memory: bytesOf(deviceMemory) });
   if (deviceMemory !== "auto") return { runtime: deviceRuntime(device), cap: bytesOf(deviceMemory) };
@@ -36,11 +47,24 @@ export async function request(options: DeviceOptions = {}): Promise<Device> {
     return await requestDevice(options);
   } catch (cause) {
     if (!DeviceError.is(cause)) throw cause;
-    throw new NoDevice(`${cause.message} \`graft doctor\` says more; --device host runs small models without a GPU, slowly.`, { cause });
+    throw new NoDevice(
+      `${cause.message} \`graft doctor\` says more; --device host runs small models without a GPU, slowly.`,
+      { cause },
+    );
   }
 }
 
-const units: Readonly<Record<string, number>> = { k: 1e3, M: 1e6, G: 1e9, T: 1e12, Ki: 2 ** 10, ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 };
+const units: Readonly<Record<string, number>> = {
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  Ki: 2 ** 10,
+  ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+};
 
 /** Bytes of a number, or of a size such as "2GB" or "1.5GiB". */
 export function bytesOf(size: string | number): number {
@@ -52,6 +76,7 @@ export function bytesOf(size: string | number): number {
 /** The device that a command was told to use. @throws {UsageError} for any other name. */
 export function deviceOf({ device }: { readonly [key: string]: unknown }): (typeof deviceNames)[number] {
   const found = deviceNames.find((name) => name === device);
-  if (found === undefined) throw new UsageError(`--device: wants ${deviceNames.join(" or ")}; got ${JSON.stringify(device)}.`);
+  if (found === undefined)
+    throw new UsageError(`--device: wants ${deviceNames.join(" or ")}; got ${JSON.stringify(device)}.`);
   return found;
 }

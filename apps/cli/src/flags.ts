@@ -23,7 +23,10 @@ export const flagOf = (path: KeyPath): string => `--${path.join(".")}`;
  * Values are YAML, so that numbers, booleans and lists are what they are in a run file.
  * @throws {UsageError} for a short option, or a value that is no YAML.
  */
-export function parseFlags(args: readonly string[]): { readonly flags: readonly Flag[]; readonly rest: readonly string[] } {
+export function parseFlags(args: readonly string[]): {
+  readonly flags: readonly Flag[];
+  readonly rest: readonly string[];
+} {
   const flags: Flag[] = [];
   const rest: string[] = [];
   const queue = [...args];
@@ -33,7 +36,8 @@ export function parseFlags(args: readonly string[]): { readonly flags: readonly 
       continue;
     }
     const [, key, inline] = /^--([^=]+)(?:=(.*))?$/s.exec(arg) ?? [];
-    if (key === undefined) throw new UsageError(`${arg} is no option. Keys of a run file are given as --train.lr 1e-3.`);
+    if (key === undefined)
+      throw new UsageError(`${arg} is no option. Keys of a run file are given as --train.lr 1e-3.`);
     const value = inline ?? (queue[0] === undefined || queue[0].startsWith("--") ? "true" : queue.shift());
     flags.push({ path: pathOf(key), value: valueOf(key, value ?? "") });
   }

@@ -7,4 +7,10 @@ export const showDefault = (value: unknown): string => (value === undefined ? ""
 
 /** The keys of a run file, one a line: flag, default, meaning. */
 export const keysHelp = (): string =>
-  table(keysOf(runSchema).map(({ key, default: fallback, description }) => [`  --${key}`, showDefault(fallback), description]));
+  table(
+    keysOf(runSchema).map(({ key, default: fallback, description }) => [
+      `  --${key}`,
+      showDefault(fallback),
+      description,
+    ]),
+  );

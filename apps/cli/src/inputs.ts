@@ -1,8 +1,8 @@
-/** @file What most commands begin with: a run file and flags, checked and opened. */
-import { DEFAULT_STEPS, type Run } from "./schema.ts";
 import { refuseProblems, UsageError } from "./errors.ts";
 import { parseFlags } from "./flags.ts";
 import { parseRun, readRunFile, type RunSource } from "./run-file.ts";
+/** @file What most commands begin with: a run file and flags, checked and opened. */
+import { DEFAULT_STEPS, type Run } from "./schema.ts";
 import { finishedAdapter, openSession, type Session } from "./session.ts";
 
 /** A run as a command got it. */
@@ -19,13 +19,19 @@ export interface Given {
  * @param own keys that mean something else to this command and are left out.
  * @throws {UsageError} for more than one run file.
  */
-export function readGiven(args: readonly string[], own: readonly string[] = []): Given & { readonly values: ReadonlyMap<string, unknown> } {
+export function readGiven(
+  args: readonly string[],
+  own: readonly string[] = [],
+): Given & { readonly values: ReadonlyMap<string, unknown> } {
   const { flags, rest } = parseFlags(args);
   const [file, other] = rest;
   if (other !== undefined) throw new UsageError(`one run file at a time: got ${rest.join(" and ")}.`);
   const isOwn = (key: string | number | undefined): boolean => typeof key === "string" && own.includes(key);
   return {
-    source: readRunFile(file, flags.filter((flag) => !isOwn(flag.path[0]))),
+    source: readRunFile(
+      file,
+      flags.filter((flag) => !isOwn(flag.path[0])),
+    ),
     file,
     flagged: (key) => flags.some((flag) => flag.path[0] === key),
     values: new Map(flags.filter((flag) => isOwn(flag.path[0])).map((flag) => [flag.path.join("."), flag.value])),
@@ -54,14 +60,18 @@ export async function openTrained(given: Given): Promise<Session> {
   if (given.file === undefined || given.flagged("adapter")) return openGiven(run, given.source);
   const trained = finishedAdapter(run);
   if (trained === undefined)
-    throw new UsageError(`${given.file} has not been trained: ${run.out ?? "its out"} has no adapter. Run \`graft train ${given.file}\`, or name one with --adapter.`);
+    throw new UsageError(
+      `${given.file} has not been trained: ${run.out ?? "its out"} has no adapter. Run \`graft train ${given.file}\`, or name one with --adapter.`,
+    );
   return openGiven(run, given.source, trained);
 }
 
 /** A key that a command needs. @throws {UsageError} if it is missing. */
 export function needed<T>(value: T | undefined, key: string, { source, file }: Given): T {
   if (value !== undefined) return value;
-  throw new UsageError(`${file === undefined ? "" : `${source.where([])}: `}${key} is missing; this command needs it (--${key} …).`);
+  throw new UsageError(
+    `${file === undefined ? "" : `${source.where([])}: `}${key} is missing; this command needs it (--${key} …).`,
+  );
 }
 
 /** Optimizer steps of a run over rows that take `perEpoch` steps. */

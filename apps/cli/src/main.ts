@@ -30,13 +30,21 @@ function commandOf(verb: Verb, keys: string): Command {
     .allowUnknownOption()
     .addHelpText("after", `${keys}\nExample:\n  ${verb.example}`);
   for (const [flags, description, fallback] of verb.options)
-    if (flags.endsWith("...>")) command.option(flags.replace("...", ""), `${description}; repeatable`, (text: string, all: readonly string[]) => [...all, text], []);
+    if (flags.endsWith("...>"))
+      command.option(
+        flags.replace("...", ""),
+        `${description}; repeatable`,
+        (text: string, all: readonly string[]) => [...all, text],
+        [],
+      );
     else command.option(flags, description, fallback);
   return command
     .option("--json", "one JSON value on stdout, all else on stderr")
     .option("--debug", "print the stack of an error")
     .configureHelp({ visibleArguments: () => [] })
-    .action(async (args: readonly string[], options: Readonly<Record<string, unknown>>) => (await verb.load())(io, args, options));
+    .action(async (args: readonly string[], options: Readonly<Record<string, unknown>>) =>
+      (await verb.load())(io, args, options),
+    );
 }
 
 async function main(): Promise<number> {

@@ -1,6 +1,6 @@
+import { logitsOf, saveModel } from "@graftml/models";
 /** @file Folding a session's adapters into its model, and measuring that nothing changed by it. */
 import { type Base, declareBase, merge, type NamedValues, rngOf } from "@graftml/peft";
-import { logitsOf, saveModel } from "@graftml/models";
 import type { Runtime, Values } from "@graftml/tensor";
 import { declareSession, type Session } from "./session.ts";
 
@@ -16,7 +16,11 @@ export interface Difference {
  */
 export async function writeMerged({ run, loaded: { model, base }, stack }: Session, out: string): Promise<void> {
   const nothing: NamedValues = new Map();
-  const merged = merge(model, base, stack.map(({ adapter, state = nothing }) => ({ adapter, state })));
+  const merged = merge(
+    model,
+    base,
+    stack.map(({ adapter, state = nothing }) => ({ adapter, state })),
+  );
   await saveModel(out, model, merged, { companions: run.model });
 }
 
@@ -28,7 +32,9 @@ export async function compareMerged(runtime: Runtime, session: Session, merged: 
   const { model } = session.loaded;
   const rng = rngOf(0, "probe batch");
   const tokens = Math.min(PROBE.tokens, model.info.maxLength);
-  const probe = Array.from({ length: PROBE.rows }, () => Array.from({ length: tokens }, () => Math.floor(rng.uniform() * model.info.vocabulary)));
+  const probe = Array.from({ length: PROBE.rows }, () =>
+    Array.from({ length: tokens }, () => Math.floor(rng.uniform() * model.info.vocabulary)),
+  );
   const { store } = declareSession(runtime, session);
   const attached = await logitsOf({ runtime, store, model, adapters: session.stack.map((s) => s.adapter) }, probe);
   const other = runtime.store();

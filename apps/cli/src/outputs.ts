@@ -36,7 +36,9 @@ export async function claim(out: string, { resume, force }: Claim): Promise<stri
   const checkpoint = await newestCheckpoint(join(out, names.checkpoints));
   if (resume) {
     if (checkpoint !== null) return checkpoint;
-    throw new UsageError(`${shown} has no checkpoint to resume${finished ? ": its run is finished" : ""}. Leave out --resume to start.`);
+    throw new UsageError(
+      `${shown} has no checkpoint to resume${finished ? ": its run is finished" : ""}. Leave out --resume to start.`,
+    );
   }
   if (force || (!finished && checkpoint === null)) return undefined;
   throw new UsageError(
@@ -73,7 +75,8 @@ export async function writeWhole(path: string, text: string): Promise<void> {
 /** The run as resolved, as YAML: its own paths are relative to it, so that folders can be moved together. */
 export function resolvedYaml(run: Run, out: string, madeWith: Readonly<Record<string, string>>): string {
   const near = (path: string): string => relative(out, path) || ".";
-  const files = (given: string | readonly string[] | undefined): unknown => (typeof given === "object" ? given.map(near) : given && near(given));
+  const files = (given: string | readonly string[] | undefined): unknown =>
+    typeof given === "object" ? given.map(near) : given && near(given);
   const start = <S extends { readonly path: string }>(entry: S): S => ({ ...entry, path: near(entry.path) });
   const { adapter, data } = run;
   const { train, eval: held, ...rest } = data;
@@ -81,7 +84,14 @@ export function resolvedYaml(run: Run, out: string, madeWith: Readonly<Record<st
     ...run,
     model: near(run.model),
     methods: run.methods.map((m) => (m.name.startsWith("/") ? { ...m, name: `./${near(m.name)}` } : m)),
-    adapter: adapter === undefined ? undefined : typeof adapter === "string" ? near(adapter) : Array.isArray(adapter) ? adapter.map(start) : start(adapter),
+    adapter:
+      adapter === undefined
+        ? undefined
+        : typeof adapter === "string"
+          ? near(adapter)
+          : Array.isArray(adapter)
+            ? adapter.map(start)
+            : start(adapter),
     data: { train: files(train), eval: files(held), ...rest },
     out: ".",
     made_with: madeWith,
@@ -99,7 +109,12 @@ export interface Lines {
  * @param done optimizer steps that are kept: a resumed run writes the lines of later ones again.
  */
 export async function openMetrics(path: string, done: number): Promise<Lines> {
-  const kept = existsSync(path) && done > 0 ? readFileSync(path, "utf8").split("\n").filter((line) => stepOf(line) <= done) : [];
+  const kept =
+    existsSync(path) && done > 0
+      ? readFileSync(path, "utf8")
+          .split("\n")
+          .filter((line) => stepOf(line) <= done)
+      : [];
   await writeWhole(path, kept.map((line) => `${line}\n`).join(""));
   const file = openSync(path, "a");
   return {

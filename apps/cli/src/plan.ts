@@ -1,6 +1,14 @@
 /** @file From an opened session to a run of the trainer, and the memory it needs. */
 import type { MemoryPlan, Store } from "@graftml/tensor";
-import { causalLm, type Example, optimizers, planRun, type Run as TrainerRun, schedules, stepsIn } from "@graftml/trainer";
+import {
+  causalLm,
+  type Example,
+  optimizers,
+  planRun,
+  type Run as TrainerRun,
+  schedules,
+  stepsIn,
+} from "@graftml/trainer";
 import type { Opened } from "./device.ts";
 import { UsageError } from "./errors.ts";
 import { stepsOf } from "./inputs.ts";
@@ -22,7 +30,11 @@ export async function readData({ run, loaded }: Session): Promise<Data> {
 }
 
 /** The trainer's run of a session; parameters are made known to a store, nothing is allocated. */
-export function trainerRun(session: Session, { runtime }: Opened, { rows, heldOut }: Data): TrainerRun & { readonly store: Store } {
+export function trainerRun(
+  session: Session,
+  { runtime }: Opened,
+  { rows, heldOut }: Data,
+): TrainerRun & { readonly store: Store } {
   const { run, loaded, stack } = session;
   const { train, data } = run;
   const { store, trainable } = declareSession(runtime, session);
@@ -70,7 +82,10 @@ export function planWithin(run: TrainerRun, { cap, runtime }: Opened): MemoryPla
   const half = Math.ceil(run.batchSize / 2);
   const ways: readonly (readonly [string, Partial<TrainerRun>])[] = [
     ["train.checkpoint_activations: true", { checkpointActivations: true }],
-    [`train.batch_size: ${half} with train.accumulate: ${(run.accumulate ?? 1) * 2}`, { batchSize: half, accumulate: (run.accumulate ?? 1) * 2 }],
+    [
+      `train.batch_size: ${half} with train.accumulate: ${(run.accumulate ?? 1) * 2}`,
+      { batchSize: half, accumulate: (run.accumulate ?? 1) * 2 },
+    ],
     ["both", { checkpointActivations: true, batchSize: half, accumulate: (run.accumulate ?? 1) * 2 }],
   ];
   const advice = ways.map(([name, change]) => `${name} (${bytes(totalBytes(planRun({ ...run, ...change })))})`);

@@ -74,7 +74,11 @@ const LINES = 12;
 const RECENT = 50;
 
 /** Progress on stderr. @param now milliseconds, for tests. */
-export function progress(io: Io, steps: number, { now = () => performance.now() }: { readonly now?: () => number } = {}): Progress {
+export function progress(
+  io: Io,
+  steps: number,
+  { now = () => performance.now() }: { readonly now?: () => number } = {},
+): Progress {
   const losses: number[] = [];
   const recent: Tick[] = [];
   let drawn = -Infinity;
@@ -105,7 +109,8 @@ export function progress(io: Io, steps: number, { now = () => performance.now() 
         io.err(`\r\u001B[2K${line(tick)}`);
         shown = true;
         drawn = now();
-      } else if (last || losses.length === 1 || tick.step % Math.max(1, Math.round(steps / LINES)) === 0) io.err(`${line(tick)}\n`);
+      } else if (last || losses.length === 1 || tick.step % Math.max(1, Math.round(steps / LINES)) === 0)
+        io.err(`${line(tick)}\n`);
     },
     note(text) {
       clear();

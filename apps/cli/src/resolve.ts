@@ -28,7 +28,11 @@ interface Manifest {
  */
 export function methodPackages(project: string = process.cwd()): readonly MethodPackage[] {
   const found = new Map<string, MethodPackage>();
-  for (const folder of [...modulesOf(project), ...modulesOf(import.meta.dirname), ...workspaceOf(import.meta.dirname)]) {
+  for (const folder of [
+    ...modulesOf(project),
+    ...modulesOf(import.meta.dirname),
+    ...workspaceOf(import.meta.dirname),
+  ]) {
     const manifest = manifestOf(folder);
     const declared = manifest?.graft?.methods;
     if (manifest?.name === undefined || !Array.isArray(declared) || found.has(manifest.name)) continue;
@@ -41,7 +45,7 @@ export function methodPackages(project: string = process.cwd()): readonly Method
 /** Folders of packages in every `node_modules` from a folder upwards. */
 function modulesOf(start: string): readonly string[] {
   const here = foldersIn(join(start, "node_modules")).flatMap((folder) =>
-    folder.includes(`node_modules${sep}@`) && existsSync(join(folder, "package.json")) === false ? foldersIn(folder) : [folder],
+    folder.includes(`node_modules${sep}@`) && !existsSync(join(folder, "package.json")) ? foldersIn(folder) : [folder],
   );
   return dirname(start) === start ? here : [...here, ...modulesOf(dirname(start))];
 }
@@ -78,7 +82,9 @@ export async function loadPackage(found: MethodPackage): Promise<readonly AnyMet
   const methods = await methodsIn(entryOf(found));
   const missing = found.methods.filter((name) => !methods.some((m) => m.method.name === name));
   if (missing.length > 0)
-    throw new UsageError(`${found.name} declares the method ${missing.join(", ")} in its package.json but does not export it.`);
+    throw new UsageError(
+      `${found.name} declares the method ${missing.join(", ")} in its package.json but does not export it.`,
+    );
   return methods.filter((m) => found.methods.includes(m.method.name));
 }
 
@@ -98,7 +104,9 @@ export async function findMethod(name: string, packages: readonly MethodPackage[
     );
   }
   if (other !== undefined)
-    throw new UsageError(`${carriers.map((p) => p.name).join(" and ")} both have a method "${name}"; remove one, or name it by path.`);
+    throw new UsageError(
+      `${carriers.map((p) => p.name).join(" and ")} both have a method "${name}"; remove one, or name it by path.`,
+    );
   const method = (await loadPackage(carrier)).find((m) => m.method.name === name);
   if (method === undefined) throw new UsageError(`${carrier.name} does not export the method "${name}".`);
   return method;
@@ -109,9 +117,12 @@ async function byPath(file: string): Promise<AnyMethod> {
   if (!existsSync(file)) throw new UsageError(`there is no method file ${shown}.`);
   const methods = await methodsIn(file);
   const [method, other] = methods;
-  if (method === undefined) throw new UsageError(`${shown} exports no method: make one with defineMethod of @graftml/peft.`);
+  if (method === undefined)
+    throw new UsageError(`${shown} exports no method: make one with defineMethod of @graftml/peft.`);
   if (other !== undefined)
-    throw new UsageError(`${shown} exports ${methods.length} methods (${methods.map((m) => m.method.name).join(", ")}); one file, one method.`);
+    throw new UsageError(
+      `${shown} exports ${methods.length} methods (${methods.map((m) => m.method.name).join(", ")}); one file, one method.`,
+    );
   return method;
 }
 
@@ -135,7 +146,8 @@ function entryOf({ name, folder }: MethodPackage): string {
   const exported = manifest?.exports;
   const root = exported instanceof Object && "." in exported ? exported["."] : exported;
   const target = root === undefined ? (manifest?.main ?? "index.js") : pick(root);
-  if (target === undefined) throw new UsageError(`${name} exports nothing that can be imported: see "exports" in its package.json.`);
+  if (target === undefined)
+    throw new UsageError(`${name} exports nothing that can be imported: see "exports" in its package.json.`);
   return join(folder, target);
 }
 

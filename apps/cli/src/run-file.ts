@@ -2,11 +2,11 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { nearest } from "@graftml/peft";
-import { isAlias, isCollection, isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from "yaml";
-import type { z } from "zod";
+import { isAlias, isCollection, isMap, isPair, isScalar, LineCounter, parseDocument } from "yaml";
+import { z } from "zod";
 import { refuseProblems, UsageError } from "./errors.ts";
-import { showFile } from "./io.ts";
 import { type Flag, flagOf, type KeyPath, showPath, withFlags } from "./flags.ts";
+import { showFile } from "./io.ts";
 import { type Run, runSchema } from "./schema.ts";
 
 /** A run file with the flags given beside it. */
@@ -24,14 +24,18 @@ export interface RunSource {
  */
 export function readRunFile(file: string | undefined, flags: readonly Flag[]): RunSource {
   const counter = new LineCounter();
-  const document = file === undefined ? undefined : parseDocument(textOf(file), { lineCounter: counter, prettyErrors: false });
+  const document =
+    file === undefined ? undefined : parseDocument(textOf(file), { lineCounter: counter, prettyErrors: false });
   const name = file === undefined ? "" : showFile(file);
   const lineOf = (offset: number): string => `${name}:${counter.linePos(offset).line}`;
   refuseProblems(document?.errors.map((e) => `${lineOf(e.pos[0])}: ${e.message}`) ?? []);
   const content: unknown = document?.toJS() ?? {};
   if (typeof content !== "object" || content === null || Array.isArray(content))
-    throw new UsageError(`${name}: a run file is a map of keys (model, methods, data, train, out), not ${describe(content)}.`);
-  const flagFor = (path: KeyPath): Flag | undefined => flags.findLast((flag) => flag.path.every((key, i) => key === path[i]));
+    throw new UsageError(
+      `${name}: a run file is a map of keys (model, methods, data, train, out), not ${describe(content)}.`,
+    );
+  const flagFor = (path: KeyPath): Flag | undefined =>
+    flags.findLast((flag) => flag.path.every((key, i) => key === path[i]));
   return {
     content: withFlags(content, flags),
     where(path) {
@@ -48,7 +52,9 @@ function textOf(file: string): string {
     return readFileSync(file, "utf8");
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
-    throw new UsageError(code === "ENOENT" ? `there is no run file ${file}.` : `${file} cannot be read (${code}).`, { cause });
+    throw new UsageError(code === "ENOENT" ? `there is no run file ${file}.` : `${file} cannot be read (${code}).`, {
+      cause,
+    });
   }
 }
 
@@ -69,7 +75,7 @@ function offsetOf(contents: unknown, path: KeyPath): number {
 }
 
 const startOf = (node: unknown): number =>
-  isCollection(node) || isScalar(node) || isAlias(node) ? ((node as Node).range?.[0] ?? 0) : 0;
+  isCollection(node) || isScalar(node) || isAlias(node) ? (node.range?.[0] ?? 0) : 0;
 
 /** What a check found, and whether it found anything wrong. */
 export interface Checked<T> {
@@ -93,7 +99,9 @@ export function checkRun(source: RunSource): Checked<Run> {
 function columnProblems({ data: { columns } }: Run, source: RunSource): readonly string[] {
   const given = Object.keys(columns).sort().join(" and ");
   if (given === "text" || given === "completion and prompt") return [];
-  return [`${source.where(["data", "columns"])}: data.columns names ${given || "nothing"}; wants text, or prompt and completion.`];
+  return [
+    `${source.where(["data", "columns"])}: data.columns names ${given || "nothing"}; wants text, or prompt and completion.`,
+  ];
 }
 
 /**
@@ -108,7 +116,12 @@ export function parseRun(source: RunSource): Run {
 }
 
 /** Checks a value against a schema; keys in messages begin with `at`. */
-export function checkAgainst<S extends z.ZodType>(schema: S, content: unknown, source: RunSource, at: KeyPath): Checked<z.output<S>> {
+export function checkAgainst<S extends z.ZodType>(
+  schema: S,
+  content: unknown,
+  source: RunSource,
+  at: KeyPath,
+): Checked<z.output<S>> {
   const result = schema.safeParse(content, { reportInput: true });
   if (result.success) return { value: result.data, problems: [] };
   const problems = result.error.issues.flatMap((issue) => explain(issue, schema, content, at, source));
@@ -119,7 +132,10 @@ type Issue = z.core.$ZodIssue;
 
 function explain(issue: Issue, schema: z.ZodType, content: unknown, at: KeyPath, source: RunSource): readonly string[] {
   const path = [...at, ...issue.path.map((key) => (typeof key === "symbol" ? String(key) : key))];
-  const line = (key: KeyPath, message: string): string => `${source.where(key)}: ${showPath(key)}: ${message}`;
+  const line = (key: KeyPath, message: string): string => {
+    const where = source.where(key);
+    return where === flagOf(key) ? `${where}: ${message}` : `${where}: ${showPath(key)}: ${message}`;
+  };
   if (issue.code !== "unrecognized_keys") return [line(path, expectation(issue, valueAt(content, issue.path)))];
   const known = knownKeys(schema, issue.path);
   return issue.keys.map((key) => {
@@ -132,38 +148,28 @@ function explain(issue: Issue, schema: z.ZodType, content: unknown, at: KeyPath,
 /** What a value should have been, and what it is. */
 function expectation(issue: Issue, value: unknown): string {
   const got = value === undefined ? "it is missing" : `got ${describe(value)}`;
-  switch (issue.code) {
-    case "invalid_type":
-      return `wants ${kinds[issue.expected] ?? issue.expected}; ${got}.`;
-    case "invalid_value": {
-      const known = issue.values.map(String);
-      const near = typeof value === "string" ? nearest(value, known) : undefined;
-      return `wants ${known.join(" | ")}; ${got}.${near === undefined ? "" : ` Did you mean "${near}"?`}`;
-    }
-    case "too_small":
-      if (issue.origin === "string" || issue.origin === "array") return `must not be empty.`;
-      return `must be ${issue.inclusive === true ? "at least" : "above"} ${issue.minimum}; ${got}.`;
-    case "too_big":
-      return `must be ${issue.inclusive === true ? "at most" : "below"} ${issue.maximum}; ${got}.`;
-    case "invalid_union": {
-      const options = issue.errors.map((errors) => errors[0]).filter((e) => e !== undefined);
-      // The option that got deepest into the value is the one that was meant.
-      const deepest = options.toSorted((a, b) => b.path.length - a.path.length)[0];
-      if (deepest !== undefined && deepest.path.length > 0)
-        return `${showPath(deepest.path.map((k) => (typeof k === "symbol" ? String(k) : k)))}: ${expectation(deepest, valueAt(value, deepest.path))}`;
-      const wants = [...new Set(options.map(wanted))];
-      return `wants ${wants.join(", or ")}; ${got}.`;
-    }
-    default:
-      return `${issue.message}; ${got}.`;
+  if (issue.code === "invalid_type") return `wants ${kinds[issue.expected] ?? issue.expected}; ${got}.`;
+  if (issue.code === "invalid_value") {
+    const known = issue.values.map(String);
+    const near = typeof value === "string" ? nearest(value, known) : undefined;
+    return `wants ${known.join(" | ")}; ${got}.${near === undefined ? "" : ` Did you mean "${near}"?`}`;
   }
+  if (issue.code === "too_small") {
+    if (issue.origin === "string" || issue.origin === "array") return "must not be empty.";
+    return `must be ${issue.inclusive === true ? "at least" : "above"} ${issue.minimum}; ${got}.`;
+  }
+  if (issue.code === "too_big")
+    return `must be ${issue.inclusive === true ? "at most" : "below"} ${issue.maximum}; ${got}.`;
+  if (issue.code !== "invalid_union") return `${issue.message}; ${got}.`;
+  // Where one alternative alone fits a value's type, zod tells its problems instead.
+  const wants = issue.errors.flatMap((errors) => errors.slice(0, 1)).map(wanted);
+  return `wants ${[...new Set(wants)].join(", or ")}; ${got}.`;
 }
 
 /** One alternative of a union in words. */
 function wanted(issue: Issue): string {
   if (issue.code === "invalid_type") return kinds[issue.expected] ?? issue.expected;
   if (issue.code === "invalid_value") return issue.values.map((v) => JSON.stringify(v)).join(" | ");
-  if (issue.code === "invalid_format" && issue.format === "regex") return 'a size such as "2GB"';
   return issue.message;
 }
 
@@ -179,13 +185,28 @@ const kinds: Readonly<Record<string, string>> = {
 
 /** Keys that the schema knows at a path. */
 function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): readonly string[] {
-  let at: unknown = schema;
-  for (const key of [...path, null]) {
-    while (at instanceof Object && "unwrap" in at && typeof at.unwrap === "function") at = (at.unwrap as () => unknown)();
-    if (key === null) break;
-    at = at instanceof Object && "shape" in at ? (at.shape as Record<PropertyKey, unknown>)[key] : undefined;
-  }
-  return at instanceof Object && "shape" in at ? Object.keys(at.shape as object) : [];
+  const found = path.reduce<readonly z.ZodType[]>(
+    (at, key) => at.flatMap(alternatives).flatMap((s) => inside(s, key)),
+    [schema],
+  );
+  return found.flatMap(alternatives).flatMap((s) => (s instanceof z.ZodObject ? Object.keys(s.shape) : []));
+}
+
+/** What a schema may stand for: defaults and the like taken off, unions taken apart. */
+function alternatives(schema: z.ZodType): readonly z.ZodType[] {
+  if (schema instanceof z.ZodArray) return [schema];
+  if (schema instanceof z.ZodUnion) return (schema.options as readonly z.ZodType[]).flatMap(alternatives); // schemas they are
+  return "unwrap" in schema && typeof schema.unwrap === "function"
+    ? alternatives((schema.unwrap as () => z.ZodType)())
+    : [schema];
+}
+
+/** The schema of a member. */
+function inside(schema: z.ZodType, key: PropertyKey): readonly z.ZodType[] {
+  if (schema instanceof z.ZodArray) return [schema.element as z.ZodType]; // a schema it is
+  const member: unknown =
+    schema instanceof z.ZodObject ? (schema.shape as Record<PropertyKey, unknown>)[key] : undefined;
+  return member instanceof z.ZodType ? [member] : [];
 }
 
 const valueAt = (content: unknown, path: readonly PropertyKey[]): unknown =>
@@ -203,7 +224,10 @@ function absolute(run: Run, source: RunSource): Run {
   const list = (path: KeyPath, given: string | readonly string[]): string | string[] =>
     typeof given === "string" ? at(path, given) : given.map((file, i) => at([...path, i], file));
   const { data, adapter, out } = run;
-  const start = <S extends { readonly path: string }>(entry: S, path: KeyPath): S => ({ ...entry, path: at(path, entry.path) });
+  const start = <S extends { readonly path: string }>(entry: S, path: KeyPath): S => ({
+    ...entry,
+    path: at(path, entry.path),
+  });
   return {
     ...run,
     model: at(["model"], run.model),

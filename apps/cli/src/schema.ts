@@ -19,7 +19,9 @@ const dataSchema = z.strictObject({
   columns: z
     .strictObject({ text: column.optional(), prompt: column.optional(), completion: column.optional() })
     .default({ text: "text" })
-    .describe("which column plays which part: text, or prompt and completion; a name, or a number from 0 in a file without a header"),
+    .describe(
+      "which column plays which part: text, or prompt and completion; a name, or a number from 0 in a file without a header",
+    ),
   max_length: size.default(128).describe("tokens of a row, special ones included; what is longer is cut at the end"),
   shuffle: z.boolean().default(true).describe("false: file order, epoch after epoch"),
 });
@@ -29,18 +31,26 @@ const trainSchema = z.strictObject({
   epochs: z.number().positive().optional().describe("passes over the data, instead of steps"),
   batch_size: size.default(8).describe("rows of a forward pass"),
   accumulate: size.default(1).describe("forward passes of an optimizer step"),
-  optimizer: nameIn(optimizers).default("adamw").describe(`one of ${Object.keys(optimizers).join(", ")}`),
+  optimizer: nameIn(optimizers)
+    .default("adamw")
+    .describe(`one of ${Object.keys(optimizers).join(", ")}`),
   lr: z.number().min(0).default(1e-3).describe("learning rate"),
   betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
   eps: z.number().positive().default(1e-8),
   weight_decay: z.number().min(0).default(0).describe("decoupled"),
-  schedule: nameIn(schedules).default("constant").describe(`one of ${Object.keys(schedules).join(", ")}`),
+  schedule: nameIn(schedules)
+    .default("constant")
+    .describe(`one of ${Object.keys(schedules).join(", ")}`),
   warmup: count.default(0).describe("steps over which the learning rate rises"),
   max_grad_norm: z.number().min(0).default(1).describe("global norm over all trainables; 0: off"),
   seed: count.default(0),
   precision: z.enum(["f32"]).default("f32").describe("of computation"),
   device_memory: z
-    .union([z.literal("auto"), size, z.string().regex(/^\d+(\.\d+)?\s*[kMGT]?i?B$/)])
+    .union([
+      z.literal("auto"),
+      size,
+      z.string().regex(/^\d+(\.\d+)?\s*[kMGT]?i?B$/, 'wants auto, a number of bytes, or a size such as "2GB"'),
+    ])
     .default("auto")
     .describe('cap in bytes or as "2GB"; auto: 80 % of free memory on a software adapter, none elsewhere'),
   checkpoint_activations: z.boolean().default(false).describe("compute blocks twice, keep less"),
@@ -51,7 +61,10 @@ const trainSchema = z.strictObject({
 /** A run file. */
 export const runSchema = z.strictObject({
   model: z.string().min(1).describe("a folder in Hugging Face layout"),
-  init: z.enum(["pretrained", "random"]).default("pretrained").describe("random: weights drawn from config.json's rules"),
+  init: z
+    .enum(["pretrained", "random"])
+    .default("pretrained")
+    .describe("random: weights drawn from config.json's rules"),
   weights: z.enum(["auto", "f32", "f16"]).default("auto").describe("storage of frozen weights; auto: as stored"),
   model_dropout: z
     .union([z.literal("config"), z.number().min(0).lt(1)])
@@ -99,7 +112,12 @@ export function keysOf(schema: z.ZodObject, prefix = ""): readonly KeyDoc[] {
 
 function unwrap(field: z.ZodType): { readonly inner: z.ZodType; readonly fallback: unknown } {
   let [inner, fallback]: [z.ZodType, unknown] = [field, undefined];
-  while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault || inner instanceof z.ZodNullable) {
+  while (
+    inner instanceof z.ZodOptional ||
+    inner instanceof z.ZodDefault ||
+    inner instanceof z.ZodPrefault ||
+    inner instanceof z.ZodNullable
+  ) {
     if (inner instanceof z.ZodDefault) fallback ??= inner.def.defaultValue;
     inner = inner.unwrap() as z.ZodType; // zod's wrappers forget the type of what they wrap
   }

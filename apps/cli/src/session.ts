@@ -1,6 +1,7 @@
 /** @file From a checked run file to what commands work with: model, stack of adapters, rows, store. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { type LoadedModel, loadModel } from "@graftml/models";
 import {
   adapt,
   type Adapter,
@@ -11,7 +12,6 @@ import {
   type TrainableBucket,
 } from "@graftml/peft";
 import { loadAdapter } from "@graftml/peft/files";
-import { type LoadedModel, loadModel } from "@graftml/models";
 import { GraftError, type Runtime, sizeOf, type Store } from "@graftml/tensor";
 import { encodePair, encodeText, type Example } from "@graftml/trainer";
 import { type Columns, readRows } from "./data-files.ts";
@@ -56,7 +56,9 @@ export async function openSession(
       return await open();
     } catch (error) {
       if (!GraftError.is(error)) throw error;
-      problems.push(...error.message.split("\n").map((line) => (key.length === 0 ? line : `${source.where(key)}: ${line}`)));
+      problems.push(
+        ...error.message.split("\n").map((line) => (key.length === 0 ? line : `${source.where(key)}: ${line}`)),
+      );
       return undefined;
     }
   };
@@ -64,14 +66,17 @@ export async function openSession(
   const loaded = await attempt(["model"], () => loadModel(run.model, { weights, init, dropout, seed: train.seed }));
   const packages = methodPackages();
   const configured = await configuredMethods(run, source, packages, problems);
-  const stack = loaded && (await attempt(
-    run.adapter === undefined ? ["methods"] : ["adapter"],
-    () => openStack(run, loaded, configured, packages, trained),
-  ));
+  const stack =
+    loaded &&
+    (await attempt(run.adapter === undefined ? ["methods"] : ["adapter"], () =>
+      openStack(run, loaded, configured, packages, trained),
+    ));
   if (loaded === undefined || stack === undefined || problems.length > 0) return { session: undefined, problems };
   const training = stack.map(({ adapter }) => adapter).filter((a) => a.trainable);
   if (training.length > 1)
-    problems.push(`${source.where(["adapter"])}: ${training.length} adapters would be trained at once; only one can be. Say frozen: true at the others.`);
+    problems.push(
+      `${source.where(["adapter"])}: ${training.length} adapters would be trained at once; only one can be. Say frozen: true at the others.`,
+    );
   return { session: problems.length > 0 ? undefined : { run, loaded, stack, trained: training[0] }, problems };
 }
 
@@ -108,13 +113,25 @@ async function openStack(
   packages: readonly MethodPackage[],
   trained: string | undefined,
 ): Promise<readonly Placed[]> {
-  const given = run.adapter === undefined ? [] : typeof run.adapter === "string" ? [{ path: run.adapter, frozen: false }] : [run.adapter].flat();
+  const given =
+    run.adapter === undefined
+      ? []
+      : typeof run.adapter === "string"
+        ? [{ path: run.adapter, frozen: false }]
+        : [run.adapter].flat();
   const start = given.map((entry) => (entry.frozen || trained === undefined ? entry : { ...entry, path: trained }));
-  if (trained !== undefined && !start.some((entry) => entry.path === trained)) start.push({ path: trained, frozen: false });
+  if (trained !== undefined && !start.some((entry) => entry.path === trained))
+    start.push({ path: trained, frozen: false });
   const stack: Placed[] = [];
   const own = trained === undefined && configured.length > 0;
   // Each method's keys were checked by its own schema: what it is called with is what it takes.
-  if (own) stack.push({ adapter: adapt(model, configured.map(({ method, keys }) => method(keys as never))) });
+  if (own)
+    stack.push({
+      adapter: adapt(
+        model,
+        configured.map(({ method, keys }) => method(keys as never)),
+      ),
+    });
   const readers = start.length === 0 ? [] : await allMethods(configured, packages);
   for (const [i, { path, frozen }] of start.entries()) {
     const id = frozen ? `frozen-${i}` : own ? `adapter-${i}` : "default";
@@ -124,7 +141,10 @@ async function openStack(
 }
 
 /** Methods that may be in an adapter's files: all that are installed, and those that the run names by path. */
-async function allMethods(configured: readonly ConfiguredMethod[], packages: readonly MethodPackage[]): Promise<readonly AnyMethod[]> {
+async function allMethods(
+  configured: readonly ConfiguredMethod[],
+  packages: readonly MethodPackage[],
+): Promise<readonly AnyMethod[]> {
   const installed = await Promise.all(packages.map(loadPackage));
   return [...new Set([...configured.map((c) => c.method), ...installed.flat()])];
 }
@@ -137,7 +157,9 @@ export function declareSession(
   const store = runtime.store();
   declareBase(store, base);
   const seed = run.train.seed;
-  const trainable = stack.flatMap(({ adapter, state }) => [...declareAdapter(store, adapter, base, { seed, ...(state && { state }) })]);
+  const trainable = stack.flatMap(({ adapter, state }) => [
+    ...declareAdapter(store, adapter, base, { seed, ...(state && { state }) }),
+  ]);
   return { store, trainable };
 }
 
@@ -150,7 +172,9 @@ export async function encodeRows(
   folder: string,
 ): Promise<readonly Example[]> {
   if (tokenizer === null)
-    throw new UsageError(`${join(folder, "tokenizer.json")} is missing: without it texts cannot be turned into tokens.`);
+    throw new UsageError(
+      `${join(folder, "tokenizer.json")} is missing: without it texts cannot be turned into tokens.`,
+    );
   const limit = Math.min(maxLength, model.info.maxLength);
   const encode = (text: string): readonly number[] => tokenizer.encode(text);
   const end = tokenizer.eos ?? eos[0] ?? null;
@@ -171,7 +195,10 @@ function blocks(ids: readonly number[], length: number, origin: string): readonl
 }
 
 /** Numbers of parameters: those that are trained, and all there are, the adapters' included. */
-export function countParameters({ loaded: { base }, stack, trained }: Session): { readonly trainable: number; readonly total: number } {
+export function countParameters({ loaded: { base }, stack, trained }: Session): {
+  readonly trainable: number;
+  readonly total: number;
+} {
   const sum = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0);
   const owned = (adapter: Adapter): readonly Adapter["owned"][number][] => adapter.owned.filter((o) => o.persist);
   const ofBase = sum([...base.names()].map((name) => sizeOf(base.describe(name)?.shape ?? [])));
@@ -185,4 +212,3 @@ export function finishedAdapter({ out }: Run): string | undefined {
   const folder = out === undefined ? undefined : join(out, "adapter");
   return folder !== undefined && existsSync(join(folder, "adapter_config.json")) ? folder : undefined;
 }
-

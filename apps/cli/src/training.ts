@@ -84,7 +84,14 @@ export async function runTraining(io: Io, training: Training): Promise<Ending> {
       peak = largest(peak, runtime.allocated());
       if (event.type === "step") {
         const { step, loss: value, gradNorm, lr } = event;
-        lines.add({ step, loss: value, grad_norm: gradNorm, lr, tokens: event.tokens, ms: Math.round(event.ms * 100) / 100 });
+        lines.add({
+          step,
+          loss: value,
+          grad_norm: gradNorm,
+          lr,
+          tokens: event.tokens,
+          ms: Math.round(event.ms * 100) / 100,
+        });
         [tokens, ms, loss] = [tokens + event.tokens, ms + event.ms, value];
       } else if (event.type === "eval") {
         evaluation = event.eval;
@@ -100,7 +107,9 @@ export async function runTraining(io: Io, training: Training): Promise<Ending> {
   if (!finished) return { interrupted: last };
 
   const path = join(out, names.adapter);
-  await saveAdapter(path, adapter, session.loaded.model, await readState(run.store, adapter), { base: session.run.model });
+  await saveAdapter(path, adapter, session.loaded.model, await readState(run.store, adapter), {
+    base: session.run.model,
+  });
   const { trainable, total } = countParameters(session);
   const summary: Summary = {
     trainable,
@@ -129,14 +138,18 @@ function resolvedRun({ run, stack }: Session): Run {
 function peftFiles({ loaded, run }: Session, adapter: Adapter, checkpoint: Checkpoint) {
   const owned = new Map(adapter.owned.map((o) => [o.name, o]));
   const state = new Map(
-    [...checkpoint.adapter].flatMap(([name, value]) => (owned.get(name)?.persist === true ? [[nameWithin(adapter, name), value] as const] : [])),
+    [...checkpoint.adapter].flatMap(([name, value]) =>
+      owned.get(name)?.persist === true ? [[nameWithin(adapter, name), value] as const] : [],
+    ),
   );
   const files = adapterContents(encodeAdapter(adapter, loaded.model, state, { base: run.model }));
   return Object.fromEntries(Object.entries(files).map(([name, content]) => [`adapter/${name}`, content]));
 }
 
 const largest = (a: MemoryPlan, b: MemoryPlan): MemoryPlan =>
-  Object.fromEntries([...new Set([...Object.keys(a), ...Object.keys(b)])].map((kind) => [kind, Math.max(a[kind] ?? 0, b[kind] ?? 0)]));
+  Object.fromEntries(
+    [...new Set([...Object.keys(a), ...Object.keys(b)])].map((kind) => [kind, Math.max(a[kind] ?? 0, b[kind] ?? 0)]),
+  );
 
 /** Bytes of the files in a folder. */
 async function bytesIn(folder: string): Promise<number> {

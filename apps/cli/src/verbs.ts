@@ -59,7 +59,8 @@ export const verbs: readonly Verb[] = [
       ["--seed <n>", "seed of the draws", "0"],
       device,
     ],
-    example: 'graft generate run.yaml --prompt "Once upon a time"\n  graft generate --model models/tiny --prompt "Once" --temperature 0.8 --top-p 0.9',
+    example:
+      'graft generate run.yaml --prompt "Once upon a time"\n  graft generate --model models/tiny --prompt "Once" --temperature 0.8 --top-p 0.9',
     load: async () => (await import("./commands/generate.ts")).generate,
   },
   {

@@ -23,7 +23,12 @@ export interface Written {
 /** How to write. */
 export interface WriteOptions {
   readonly maxNewTokens: number;
-  readonly sampling?: { readonly temperature?: number; readonly topK?: number; readonly topP?: number; readonly seed: number };
+  readonly sampling?: {
+    readonly temperature?: number;
+    readonly topK?: number;
+    readonly topP?: number;
+    readonly seed: number;
+  };
   /** Prompts that are written on at a time; default 16. */
   readonly batch?: number;
   /** Told every piece of text as soon as no further token can change it. */
@@ -32,7 +37,7 @@ export interface WriteOptions {
 
 /** Tokens of a text that is to be written on: what the template puts at its end would end it. */
 export function promptOf(text: string, tokenizer: TextTokenizer | null): Prompt {
-  if (tokenizer === null) throw new UsageError("this model has no tokenizer.json: give token ids, --ids \"1 2 3\".");
+  if (tokenizer === null) throw new UsageError('this model has no tokenizer.json: give token ids, --ids "1 2 3".');
   const ids = tokenizer.encode(text);
   return { text, ids: ids.at(-1) === tokenizer.eos ? ids.slice(0, -1) : ids };
 }
@@ -65,7 +70,12 @@ export async function write(
         state.said = text.length;
       }
       rows.forEach(({ ids, end }, i) =>
-        written.push({ prompt: some[i]?.text ?? null, text: tokenizer && textAfter(tokenizer, some[i], ids), ids, end }),
+        written.push({
+          prompt: some[i]?.text ?? null,
+          text: tokenizer && textAfter(tokenizer, some[i], ids),
+          ids,
+          end,
+        }),
       );
     }
   } finally {

@@ -24,12 +24,20 @@ export function withFiles(files: Readonly<Record<string, string>>, folder = empt
   return folder;
 }
 
-const LETTERS = [..." \nabcdefghijklmnopqrstuvwxyz"];
+const LETTERS = " \nabcdefghijklmnopqrstuvwxyz".split("");
 
 /** A tokenizer of single letters, with a start and an end token. */
 const tokenizer = {
   version: "1.0",
-  added_tokens: ["<unk>", "<s>", "</s>"].map((content, id) => ({ id, content, special: true, single_word: false, lstrip: false, rstrip: false, normalized: false })),
+  added_tokens: ["<unk>", "<s>", "</s>"].map((content, id) => ({
+    id,
+    content,
+    special: true,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+  })),
   normalizer: null,
   pre_tokenizer: null,
   post_processor: {
@@ -39,7 +47,12 @@ const tokenizer = {
     special_tokens: { "<s>": { id: "<s>", ids: [1], tokens: ["<s>"] } },
   },
   decoder: { type: "Fuse" },
-  model: { type: "BPE", unk_token: "<unk>", merges: [], vocab: Object.fromEntries(["<unk>", "<s>", "</s>", ...LETTERS].map((t, i) => [t, i])) },
+  model: {
+    type: "BPE",
+    unk_token: "<unk>",
+    merges: [],
+    vocab: Object.fromEntries(["<unk>", "<s>", "</s>", ...LETTERS].map((t, i) => [t, i])),
+  },
 };
 
 const config = {
@@ -103,7 +116,10 @@ export async function graft(
   args: readonly string[],
   watch?: (stderr: string, signal: (name: NodeJS.Signals) => void) => void,
 ): Promise<Ended> {
-  const child = spawn(process.execPath, ["--conditions=@graftml/source", MAIN, ...args], { cwd: folder, env: { ...process.env, NO_COLOR: "1" } });
+  const child = spawn(process.execPath, ["--conditions=@graftml/source", MAIN, ...args], {
+    cwd: folder,
+    env: { ...process.env, NO_COLOR: "1" },
+  });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
   child.stderr.on("data", (data: Buffer) => {

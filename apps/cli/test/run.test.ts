@@ -7,8 +7,12 @@ import { graft, project, RUN } from "./helpers.ts";
 const host = ["--device", "host"];
 const json = (folder: string, file: string): never => JSON.parse(readFileSync(join(folder, file), "utf8")) as never;
 const lines = (folder: string, file = "out/metrics.jsonl"): readonly Record<string, unknown>[] =>
-  readFileSync(join(folder, file), "utf8").trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
-const adapter = (folder: string, out = "out"): Buffer => readFileSync(join(folder, out, "adapter/adapter_model.safetensors"));
+  readFileSync(join(folder, file), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+const adapter = (folder: string, out = "out"): Buffer =>
+  readFileSync(join(folder, out, "adapter/adapter_model.safetensors"));
 
 describe("graft train", { timeout: 60_000 }, () => {
   it("writes the files of a run", async () => {
@@ -16,7 +20,12 @@ describe("graft train", { timeout: 60_000 }, () => {
     const { status, stdout, stderr } = await graft(folder, ["train", "run.yaml", ...host]);
     expect({ status, stdout }, stderr).toEqual({ status: 0, stdout: "" });
     expect(stderr).toMatch(/trains +\d+ of \d[\d,]* parameters \(\d+\.\d+ %\): lora on 7 sites/);
-    expect(readdirSync(join(folder, "out")).toSorted()).toEqual(["adapter", "metrics.jsonl", "run.yaml", "summary.json"]);
+    expect(readdirSync(join(folder, "out")).toSorted()).toEqual([
+      "adapter",
+      "metrics.jsonl",
+      "run.yaml",
+      "summary.json",
+    ]);
     const metrics = lines(folder);
     expect(metrics.map((line) => line["step"])).toEqual([1, 2, 3, 4, 5, 6, 6]);
     expect(Object.keys(metrics[0] ?? {})).toEqual(["step", "loss", "grad_norm", "lr", "tokens", "ms"]);
@@ -42,7 +51,15 @@ describe("graft train", { timeout: 60_000 }, () => {
 
   it("takes keys as flags and prints one JSON value", async () => {
     const folder = await project();
-    const { status, stdout, stderr } = await graft(folder, ["train", "run.yaml", "--json", "--train.steps", "2", "--methods.0.rank=1", ...host]);
+    const { status, stdout, stderr } = await graft(folder, [
+      "train",
+      "run.yaml",
+      "--json",
+      "--train.steps",
+      "2",
+      "--methods.0.rank=1",
+      ...host,
+    ]);
     expect(status, stderr).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ steps: 2 });
     expect(readFileSync(join(folder, "out/run.yaml"), "utf8")).toMatch(/rank: 1\n/);
@@ -57,12 +74,15 @@ describe("graft train", { timeout: 60_000 }, () => {
       if (!sent && /step +1\/60/.test(stderr)) [sent] = [true, signal("SIGINT")];
     });
     expect(stopped.status, stopped.stderr).toBe(130);
-    expect(stopped.stderr).toMatch(/interrupted after step \d+ of 60; a checkpoint is saved\. Go on with: graft train run\.yaml --device host --resume\n/);
+    expect(stopped.stderr).toMatch(
+      /interrupted after step \d+ of 60; a checkpoint is saved\. Go on with: graft train run\.yaml --device host --resume\n/,
+    );
     expect(existsSync(join(folder, "out/adapter"))).toBe(false);
     const resumed = await graft(folder, ["train", "run.yaml", "--resume", ...host]);
     expect(resumed.status, resumed.stderr).toBe(0);
     expect(adapter(folder)).toEqual(adapter(folder, "straight"));
-    const losses = (out: string): readonly unknown[] => lines(folder, `${out}/metrics.jsonl`).map((line) => [line["step"], line["loss"]]);
+    const losses = (out: string): readonly unknown[] =>
+      lines(folder, `${out}/metrics.jsonl`).map((line) => [line["step"], line["loss"]]);
     expect(losses("out")).toEqual(losses("straight"));
   });
 
@@ -72,7 +92,9 @@ describe("graft train", { timeout: 60_000 }, () => {
     const before = adapter(folder);
     const refused = await graft(folder, ["train", "run.yaml", "--train.seed", "1", ...host]);
     expect(refused.status).toBe(2);
-    expect(refused.stderr).toBe("graft: out holds a finished run. Choose another folder (--out), or delete what it left with --force.\n");
+    expect(refused.stderr).toBe(
+      "graft: out holds a finished run. Choose another folder (--out), or delete what it left with --force.\n",
+    );
     expect(adapter(folder)).toEqual(before);
     const forced = await graft(folder, ["train", "run.yaml", "--train.seed", "1", "--force", ...host]);
     expect(forced.status, forced.stderr).toBe(0);
@@ -80,7 +102,7 @@ describe("graft train", { timeout: 60_000 }, () => {
   });
 
   it("refuses to resume under other settings, and keeps the checkpoint", async () => {
-    const folder = await project(`${RUN.replace("steps: 6", "steps: 3")}`);
+    const folder = await project(RUN.replace("steps: 6", "steps: 3"));
     await graft(folder, ["train", "run.yaml", "--train.save_every", "2", ...host]);
     const { status, stderr } = await graft(folder, ["train", "run.yaml", "--resume", "--train.lr", "0.5", ...host]);
     expect(status).toBe(2);
@@ -99,7 +121,9 @@ describe("graft train", { timeout: 60_000 }, () => {
   });
 
   it("trains from random weights, and merges the result into a model", async () => {
-    const folder = await project(RUN.replace(/methods:\n.*\n/, "init: random\nmethods: [{ name: full }]\n").replace("steps: 6", "steps: 2"));
+    const folder = await project(
+      RUN.replace(/methods:\n.*\n/, "init: random\nmethods: [{ name: full }]\n").replace("steps: 6", "steps: 2"),
+    );
     const trained = await graft(folder, ["train", "run.yaml", ...host]);
     expect(trained.status, trained.stderr).toBe(0);
     expect(trained.stderr).toContain("(100 %)");
@@ -113,7 +137,10 @@ describe("graft train", { timeout: 60_000 }, () => {
     const folder = await project(RUN.replace("steps: 6", "steps: 2"));
     await graft(folder, ["train", "run.yaml", ...host]);
     const before = adapter(folder);
-    const without = RUN.replace(/methods:\n.*\n/, "adapter: [{ path: out/adapter, frozen: true }, { path: out/adapter }]\n").replace("out: out", "out: second");
+    const without = RUN.replace(
+      /methods:\n.*\n/,
+      "adapter: [{ path: out/adapter, frozen: true }, { path: out/adapter }]\n",
+    ).replace("out: out", "out: second");
     writeFileSync(join(folder, "second.yaml"), without);
     const second = await graft(folder, ["train", "second.yaml", ...host]);
     expect(second.status, second.stderr).toBe(0);
@@ -134,11 +161,37 @@ describe("graft eval, generate and merge", { timeout: 60_000 }, () => {
     expect(adapted.loss).toBeCloseTo((lines(folder).at(-1) as { eval: { loss: number } }).eval.loss, 6);
     expect(adapted.loss).not.toBe(base.loss);
 
-    const merged = await graft(folder, ["merge", "--model", "model", "--adapter", "out/adapter", "--out", "merged", "--json", ...host]);
+    const merged = await graft(folder, [
+      "merge",
+      "--model",
+      "model",
+      "--adapter",
+      "out/adapter",
+      "--out",
+      "merged",
+      "--json",
+      ...host,
+    ]);
     const report = JSON.parse(merged.stdout) as { relative: number };
     expect(report.relative).toBeLessThan(1e-5);
 
-    const write = async (...args: readonly string[]) => JSON.parse((await graft(folder, ["generate", ...args, "--prompt", "the", "--prompt", "a", "--max-new-tokens", "6", "--json", ...host])).stdout) as unknown[];
+    const write = async (...args: readonly string[]) =>
+      JSON.parse(
+        (
+          await graft(folder, [
+            "generate",
+            ...args,
+            "--prompt",
+            "the",
+            "--prompt",
+            "a",
+            "--max-new-tokens",
+            "6",
+            "--json",
+            ...host,
+          ])
+        ).stdout,
+      ) as unknown[];
     const attached = await write("run.yaml");
     expect(attached).toHaveLength(2);
     expect(await write("--model", "merged")).toEqual(attached);
@@ -147,13 +200,38 @@ describe("graft eval, generate and merge", { timeout: 60_000 }, () => {
 
   it("writes on token ids for a model without a tokenizer", async () => {
     const folder = await project();
-    const { stdout } = await graft(folder, ["generate", "--model", "model", "--ids", "1 5 6", "--max-new-tokens", "3", ...host]);
+    const { stdout } = await graft(folder, [
+      "generate",
+      "--model",
+      "model",
+      "--ids",
+      "1 5 6",
+      "--max-new-tokens",
+      "3",
+      ...host,
+    ]);
     expect(stdout).toMatch(/^\d+( \d+){0,2}\n$/);
   });
 
   it("gives the same draw for the same seed", async () => {
     const folder = await project();
-    const draw = async (seed: string) => (await graft(folder, ["generate", "--model", "model", "--prompt", "a", "--temperature", "1.5", "--seed", seed, "--max-new-tokens", "12", ...host])).stdout;
+    const draw = async (seed: string) =>
+      (
+        await graft(folder, [
+          "generate",
+          "--model",
+          "model",
+          "--prompt",
+          "a",
+          "--temperature",
+          "1.5",
+          "--seed",
+          seed,
+          "--max-new-tokens",
+          "12",
+          ...host,
+        ])
+      ).stdout;
     expect(await draw("1")).toBe(await draw("1"));
     expect(await draw("1")).not.toBe(await draw("2"));
   });
@@ -182,7 +260,11 @@ describe("other verbs", { timeout: 60_000 }, () => {
   it("methods lists names, packages and keys", async () => {
     const folder = await project();
     const { stdout } = await graft(folder, ["methods", "--json"]);
-    const methods = JSON.parse(stdout) as readonly { name: string; package: string; keys: readonly { key: string; default: unknown }[] }[];
+    const methods = JSON.parse(stdout) as readonly {
+      name: string;
+      package: string;
+      keys: readonly { key: string; default: unknown }[];
+    }[];
     expect(methods.map((m) => m.name)).toEqual(expect.arrayContaining(["full", "lora", "top"]));
     expect(methods.find((m) => m.name === "lora")).toMatchObject({ package: "@graftml/lora" });
   });

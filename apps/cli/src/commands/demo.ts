@@ -5,7 +5,7 @@ import { type TextRow, readRows } from "../data-files.ts";
 import { deviceOf, type Opened, openRuntime } from "../device.ts";
 import { UsageError } from "../errors.ts";
 import { needed, openGiven, readGiven } from "../inputs.ts";
-import { finish, type Io, paint, showFile } from "../io.ts";
+import { finish, paint, showFile } from "../io.ts";
 import { compareMerged, writeMerged } from "../merging.ts";
 import { claim, names } from "../outputs.ts";
 import { readData } from "../plan.ts";
@@ -32,7 +32,8 @@ export const demo: Command = async (io, args, options) => {
   const session = await openGiven(run, given.source);
   const { columns, eval: heldOut } = run.data;
   const asked = (await readRows(needed(heldOut, "data.eval", given), columns)).slice(0, ASKED);
-  if (asked.some((row) => row.prompt === undefined)) throw new UsageError("the demo's data need a prompt and a completion.");
+  if (asked.some((row) => row.prompt === undefined))
+    throw new UsageError("the demo's data need a prompt and a completion.");
   await claim(out, { resume: false, force: true });
   const data = await readData(session);
   const opened = await openRuntime(deviceOf(options), run.train.device_memory);
@@ -62,7 +63,9 @@ export const demo: Command = async (io, args, options) => {
 
     heading("Adapter");
     const adapter = join(out, names.adapter);
-    say(`  ${showFile(adapter)}: ${bytes(summary.adapter_bytes)}, ${thousands(trainable)} parameters, ${percent(trainable / total)}; PEFT loads it.`);
+    say(
+      `  ${showFile(adapter)}: ${bytes(summary.adapter_bytes)}, ${thousands(trainable)} parameters, ${percent(trainable / total)}; PEFT loads it.`,
+    );
 
     heading("Merged");
     const folder = join(out, "merged");
@@ -75,15 +78,28 @@ export const demo: Command = async (io, args, options) => {
     say(`  largest logit difference ${difference.toExponential(1)}, of logits up to ${largest.toFixed(1)}.`);
 
     heading("Go on");
-    say(`  graft generate --model ${showFile(run.model)} --adapter ${showFile(adapter)} --prompt $'HAMLET thanks PORTIA\\n'`);
+    say(
+      `  graft generate --model ${showFile(run.model)} --adapter ${showFile(adapter)} --prompt $'HAMLET thanks PORTIA\\n'`,
+    );
     say(`  graft train ${showFile(file)} --out runs/mine --methods.0.rank 2`);
-    if (io.json) finish(io, { ...summary, out: relative("", out), exact: { before: first, after: last, of: asked.length }, merged: { same: agreeing, max_logit_difference: difference } }, "");
+    if (io.json)
+      finish(
+        io,
+        {
+          ...summary,
+          out: relative("", out),
+          exact: { before: first, after: last, of: asked.length },
+          merged: { same: agreeing, max_logit_difference: difference },
+        },
+        "",
+      );
   } finally {
     opened.runtime.dispose();
   }
 };
 
-const methodsOf = ({ stack }: Session): string => stack.flatMap(({ adapter }) => adapter.methods.map((m) => m.name)).join(" + ");
+const methodsOf = ({ stack }: Session): string =>
+  stack.flatMap(({ adapter }) => adapter.methods.map((m) => m.name)).join(" + ");
 
 /** What the session's model writes after each prompt. */
 async function answer({ runtime }: Opened, session: Session, asked: readonly TextRow[]): Promise<readonly string[]> {
@@ -99,12 +115,20 @@ const matches = (asked: readonly TextRow[], answers: readonly string[]): number 
 /** Lines of an answer that are shown. */
 const LINES = 2;
 
-function show(say: (text: string) => void, asked: readonly TextRow[], answers: readonly string[], { compare = false } = {}): void {
+function show(
+  say: (text: string) => void,
+  asked: readonly TextRow[],
+  answers: readonly string[],
+  { compare = false } = {},
+): void {
   for (const [i, { prompt = "", text }] of asked.slice(0, SHOWN).entries()) {
     const lines = (answers[i] ?? "").trim().split("\n").slice(0, LINES);
     say(`  ${paint("dim", prompt.trim(), process.stdout)}`);
     const right = text.trim() === answers[i]?.trim();
-    lines.forEach((line, n) => say(`    ${line}${compare && right && n === lines.length - 1 ? paint("green", "  ✓", process.stdout) : ""}`));
-    if (compare && !right) say(`    ${paint("yellow", `expected: ${text.trim().replaceAll("\n", " ")}`, process.stdout)}`);
+    lines.forEach((line, n) =>
+      say(`    ${line}${compare && right && n === lines.length - 1 ? paint("green", "  ✓", process.stdout) : ""}`),
+    );
+    if (compare && !right)
+      say(`    ${paint("yellow", `expected: ${text.trim().replaceAll("\n", " ")}`, process.stdout)}`);
   }
 }

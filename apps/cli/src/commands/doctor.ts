@@ -15,7 +15,13 @@ const [CHECKED, TIMED] = [64, 512] as const;
 const TOLERANCE = 1e-5;
 
 export const doctor: Command = async (io) => {
-  const facts = { graft: version, node: process.version.slice(1), webgpu: webgpuVersion() ?? null, free_memory: process.availableMemory(), memory: totalmem() };
+  const facts = {
+    graft: version,
+    node: process.version.slice(1),
+    webgpu: webgpuVersion() ?? null,
+    free_memory: process.availableMemory(),
+    memory: totalmem(),
+  };
   const lines = [
     ["graft", facts.graft],
     ["node", `${facts.node} on ${process.platform} ${process.arch}`],
@@ -40,7 +46,10 @@ export const doctor: Command = async (io) => {
       table([
         ...lines,
         ["adapter", `${adapter.name} (${adapter.software ? "software, on the processor" : "hardware"})`],
-        ["limits", `buffers of ${bytes(adapter.maxBuffer)}, bindings of ${bytes(adapter.maxBinding)}, ${adapter.maxStorageBuffers} storage buffers a shader`],
+        [
+          "limits",
+          `buffers of ${bytes(adapter.maxBuffer)}, bindings of ${bytes(adapter.maxBinding)}, ${adapter.maxStorageBuffers} storage buffers a shader`,
+        ],
         ["features", adapter.features.join(", ")],
         ["matmul", paint(fine ? "green" : "red", verdict, process.stdout)],
       ]),
@@ -69,7 +78,9 @@ function describe(device: Device) {
 /** Largest difference from the interpreter of a product of random matrices, relative to its largest element. */
 async function check(runtime: Runtime): Promise<number> {
   const operands = { a: random("a", CHECKED), b: random("b", CHECKED) };
-  const multiply = async (on: Runtime): Promise<readonly number[]> => [...((await run(({ a, b }) => ({ y: matmul(a, b) }), operands, on))["y"] ?? [])];
+  const multiply = async (on: Runtime): Promise<readonly number[]> => [
+    ...((await run(({ a, b }) => ({ y: matmul(a, b) }), operands, on))["y"] ?? []),
+  ];
   const [got, wanted] = [await multiply(runtime), await multiply(hostRuntime())];
   const differences = wanted.map((x, i) => Math.abs(x - (got[i] ?? NaN)));
   return Math.max(...differences) / Math.max(...wanted.map(Math.abs));
@@ -83,7 +94,8 @@ function random(name: string, side: number) {
 /** GFLOP/s of a product, the best of a few. */
 async function speed(runtime: Runtime): Promise<number> {
   const store = runtime.store();
-  for (const name of ["a", "b"]) store.declare(name, { shape: [TIMED, TIMED], dtype: "f32", values: () => random(name, TIMED).values });
+  for (const name of ["a", "b"])
+    store.declare(name, { shape: [TIMED, TIMED], dtype: "f32", values: () => random(name, TIMED).values });
   const program = await runtime.compile(store, (trace) => {
     const [a, b] = [trace.param("a", [TIMED, TIMED]), trace.param("b", [TIMED, TIMED])];
     return { y: slice(matmul(a, b), 0, 0, 1) }; // little is read back
@@ -103,5 +115,7 @@ async function speed(runtime: Runtime): Promise<number> {
 function remedy(): string {
   if (process.platform === "linux")
     return "With a GPU: install its Vulkan driver. Without one, as root on Debian or Ubuntu: apt-get install mesa-vulkan-drivers (24 or newer; on Debian 12 from bookworm-backports).";
-  return process.platform === "darwin" ? "Metal should be there: is this a virtual machine without a GPU?" : "Update the graphics driver: WebGPU needs Direct3D 12 or Vulkan 1.1.";
+  return process.platform === "darwin"
+    ? "Metal should be there: is this a virtual machine without a GPU?"
+    : "Update the graphics driver: WebGPU needs Direct3D 12 or Vulkan 1.1.";
 }

@@ -19,13 +19,17 @@ export const evaluateData: Command = async (io, args, options) => {
     const setting = { runtime, store, model: loaded.model, task: causalLm, batchSize: run.train.batch_size };
     const base = await evaluate({ ...setting, adapters: [] }, rows);
     io.begun = true;
-    const adapted = stack.length === 0 ? undefined : await evaluate({ ...setting, adapters: stack.map((s) => s.adapter) }, rows);
+    const adapted =
+      stack.length === 0 ? undefined : await evaluate({ ...setting, adapters: stack.map((s) => s.adapter) }, rows);
     const line = (name: string, { loss, perplexity }: Evaluation): readonly string[] => [
       name,
       `loss ${loss.toFixed(4)}`,
       `perplexity ${perplexity.toFixed(3)}`,
     ];
-    const shown = [files].flat().map((file) => showFile(file)).join(", ");
+    const shown = [files]
+      .flat()
+      .map((file) => showFile(file))
+      .join(", ");
     finish(
       io,
       { rows: rows.length, base, ...(adapted && { adapted }) },

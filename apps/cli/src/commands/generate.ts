@@ -24,17 +24,25 @@ export const generate: Command = async (io, args, options) => {
   const settings = settingsOf(options);
   const session = await openTrained(given);
   const { tokenizer, model } = session.loaded;
-  const prompts = [...(await textsOf(options)).map((text) => promptOf(text, tokenizer)), ...idsOf(options, model.info.vocabulary)];
-  if (prompts.length === 0) throw new UsageError('nothing to write on: give --prompt "…", --prompts FILE or --ids "1 2 3".');
+  const prompts = [
+    ...(await textsOf(options)).map((text) => promptOf(text, tokenizer)),
+    ...idsOf(options, model.info.vocabulary),
+  ];
+  if (prompts.length === 0)
+    throw new UsageError('nothing to write on: give --prompt "…", --prompts FILE or --ids "1 2 3".');
   const { runtime } = await openRuntime(deviceOf(options), session.run.train.device_memory);
   try {
     const { store } = declareSession(runtime, session);
     const [first] = prompts;
     // One prompt on a terminal is shown as it is written.
-    const live = !io.json && process.stdout.isTTY && prompts.length === 1 && first?.text !== null && first !== undefined;
+    const live =
+      !io.json && process.stdout.isTTY && prompts.length === 1 && first?.text !== null && first !== undefined;
     io.begun = true;
     if (live) io.out(paint("dim", first.text ?? "", process.stdout));
-    const written = await write({ runtime, store }, session, prompts, { ...settings, ...(live && { onText: (_: number, text: string) => io.out(text) }) });
+    const written = await write({ runtime, store }, session, prompts, {
+      ...settings,
+      ...(live && { onText: (_: number, text: string) => io.out(text) }),
+    });
     if (live) io.out("\n");
     else finish(io, written, written.map(wordsOf).join("\n\n"));
   } finally {
@@ -54,7 +62,12 @@ function settingsOf(options: Options) {
   }
   const { maxNewTokens, temperature, topK, topP, seed } = result.data;
   if (temperature === undefined && topK === undefined && topP === undefined) return { maxNewTokens };
-  const sampling = { ...(temperature !== undefined && { temperature }), ...(topK !== undefined && { topK }), ...(topP !== undefined && { topP }), seed };
+  const sampling = {
+    ...(temperature !== undefined && { temperature }),
+    ...(topK !== undefined && { topK }),
+    ...(topP !== undefined && { topP }),
+    seed,
+  };
   return { maxNewTokens, sampling };
 }
 
@@ -62,7 +75,8 @@ function settingsOf(options: Options) {
 async function textsOf({ prompt, prompts }: Options): Promise<readonly string[]> {
   const given = Array.isArray(prompt) ? prompt.map(String) : [];
   if (typeof prompts !== "string") return given;
-  if (extname(prompts) !== ".txt" && extname(prompts) !== "") return [...given, ...(await readRows(prompts, { text: "prompt" })).map((row) => row.text)];
+  if (extname(prompts) !== ".txt" && extname(prompts) !== "")
+    return [...given, ...(await readRows(prompts, { text: "prompt" })).map((row) => row.text)];
   let text: string;
   try {
     text = readFileSync(prompts, "utf8");
@@ -76,9 +90,13 @@ async function textsOf({ prompt, prompts }: Options): Promise<readonly string[]>
 function idsOf({ ids }: Options, vocabulary: number): readonly Prompt[] {
   const given = Array.isArray(ids) ? ids.map(String) : [];
   return given.map((text) => {
-    const list = text.trim().split(/[\s,]+/).map(Number);
+    const list = text
+      .trim()
+      .split(/[\s,]+/)
+      .map(Number);
     const odd = list.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary);
-    if (odd !== undefined) throw new UsageError(`--ids: ${JSON.stringify(text)} must be whole numbers from 0 to ${vocabulary - 1}.`);
+    if (odd !== undefined)
+      throw new UsageError(`--ids: ${JSON.stringify(text)} must be whole numbers from 0 to ${vocabulary - 1}.`);
     return { text: null, ids: list };
   });
 }

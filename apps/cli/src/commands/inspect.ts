@@ -27,20 +27,49 @@ export const inspect: Command = async (io, args, options) => {
   const parts = [
     table([
       ["model", `${showFile(run.model)} · ${loaded.model.info.architecture} · ${thousands(counts.total)} parameters`],
-      ["layers", `${loaded.model.info.layers} of width ${loaded.model.info.hidden}, ${loaded.model.info.heads} heads, ${thousands(loaded.model.info.vocabulary)} tokens, ${thousands(loaded.model.info.maxLength)} positions`],
-      ...stack.map(({ adapter }) => ["adapter", `${adapter.methods.map((m) => m.name).join(" + ")}${adapter.trainable ? "" : " (frozen)"}`]),
-      ...(session.trained ? [["trains", `${thousands(counts.trainable)} (${percent(counts.trainable / counts.total)})`]] : []),
-      ...(typeof plan === "string" ? [["memory", plan]] : plan ? [["memory", `${memory(plan)} (${data.rows.length === 0 ? "rows of data.max_length tokens" : "the longest batch"})`]] : []),
+      [
+        "layers",
+        `${loaded.model.info.layers} of width ${loaded.model.info.hidden}, ${loaded.model.info.heads} heads, ${thousands(loaded.model.info.vocabulary)} tokens, ${thousands(loaded.model.info.maxLength)} positions`,
+      ],
+      ...stack.map(({ adapter }) => [
+        "adapter",
+        `${adapter.methods.map((m) => m.name).join(" + ")}${adapter.trainable ? "" : " (frozen)"}`,
+      ]),
+      ...(session.trained
+        ? [["trains", `${thousands(counts.trainable)} (${percent(counts.trainable / counts.total)})`]]
+        : []),
+      ...(typeof plan === "string"
+        ? [["memory", plan]]
+        : plan
+          ? [
+              [
+                "memory",
+                `${memory(plan)} (${data.rows.length === 0 ? "rows of data.max_length tokens" : "the longest batch"})`,
+              ],
+            ]
+          : []),
     ]),
     table([
       ["kind", "site", "roles", "shape", "methods"].map((head) => paint("dim", head, process.stdout)),
-      ...census.map((row) => [row.kind, `${row.site}${row.count > 1 ? paint("dim", ` ×${row.count}`, process.stdout) : ""}`, row.roles.join(" "), row.shape, paint("green", row.methods.join(" + "), process.stdout)]),
+      ...census.map((row) => [
+        row.kind,
+        `${row.site}${row.count > 1 ? paint("dim", ` ×${row.count}`, process.stdout) : ""}`,
+        row.roles.join(" "),
+        row.shape,
+        paint("green", row.methods.join(" + "), process.stdout),
+      ]),
     ]),
     ...data.rows.slice(0, SHOWN_ROWS).map((row) => tokensOf(row, session)),
   ];
   finish(
     io,
-    { model: run.model, architecture: loaded.model.info.architecture, ...counts, sites: census, ...(plan !== undefined && typeof plan !== "string" && { memory: { ...plan, total: totalBytes(plan) } }) },
+    {
+      model: run.model,
+      architecture: loaded.model.info.architecture,
+      ...counts,
+      sites: census,
+      ...(plan !== undefined && typeof plan !== "string" && { memory: { ...plan, total: totalBytes(plan) } }),
+    },
     parts.join("\n\n"),
   );
 };
@@ -61,9 +90,17 @@ function sitesOf({ loaded: { model }, stack }: Session): readonly SiteRow[] {
   for (const site of sites(model)) {
     const methods = stack.flatMap(({ adapter }) => methodsAt(adapter, site));
     const pattern = site.path.replace(/(^|\.)\d+(?=\.|$)/, "$1*");
-    const shape = site.shape.length > 0 ? show(site.shape) : site.in > 0 && site.out > 0 ? `${site.in} → ${site.out}` : "";
+    const shape =
+      site.shape.length > 0 ? show(site.shape) : site.in > 0 && site.out > 0 ? `${site.in} → ${site.out}` : "";
     const key = [site.kind, pattern, shape, ...methods].join(" ");
-    rows.set(key, { kind: site.kind, site: pattern, roles: site.roles, shape, count: (rows.get(key)?.count ?? 0) + 1, methods });
+    rows.set(key, {
+      kind: site.kind,
+      site: pattern,
+      roles: site.roles,
+      shape,
+      count: (rows.get(key)?.count ?? 0) + 1,
+      methods,
+    });
   }
   return [...rows.values()];
 }
@@ -72,13 +109,19 @@ const methodsAt = (adapter: Adapter, { kind, path }: Site): readonly string[] =>
   adapter.sites.find(({ site }) => site.kind === kind && site.path === path)?.methods ?? [];
 
 /** Bytes that training needs, or why that cannot be said. */
-async function plannedMemory(session: Session, data: { readonly rows: readonly Example[]; readonly heldOut: readonly Example[] }, device: "webgpu" | "host") {
+async function plannedMemory(
+  session: Session,
+  data: { readonly rows: readonly Example[]; readonly heldOut: readonly Example[] },
+  device: "webgpu" | "host",
+) {
   const { model } = session.loaded;
   const ids = new Array<number>(Math.min(session.run.data.max_length, model.info.maxLength)).fill(0);
   try {
     const opened = await openRuntime(device, session.run.train.device_memory);
     try {
-      return planRun(trainerRun(session, opened, data.rows.length > 0 ? data : { rows: [{ ids, labels: ids }], heldOut: [] }));
+      return planRun(
+        trainerRun(session, opened, data.rows.length > 0 ? data : { rows: [{ ids, labels: ids }], heldOut: [] }),
+      );
     } finally {
       opened.runtime.dispose();
     }
@@ -90,8 +133,11 @@ async function plannedMemory(session: Session, data: { readonly rows: readonly E
 
 /** A row's tokens, those that are learnt in colour. */
 function tokensOf({ ids, labels, origin }: Example, { loaded: { tokenizer } }: Session): string {
-  const piece = (id: number): string => JSON.stringify(tokenizer?.decode([id], { special: true }) ?? String(id)).slice(1, -1) || "·";
-  const shown = ids.map((id, i) => (labels[i] === IGNORE ? paint("dim", piece(id), process.stdout) : paint("cyan", piece(id), process.stdout)));
+  const piece = (id: number): string =>
+    JSON.stringify(tokenizer?.decode([id], { special: true }) ?? String(id)).slice(1, -1) || "·";
+  const shown = ids.map((id, i) =>
+    labels[i] === IGNORE ? paint("dim", piece(id), process.stdout) : paint("cyan", piece(id), process.stdout),
+  );
   const learnt = labels.filter((label) => label !== IGNORE).length;
   return `${origin ?? "row"}: ${ids.length} tokens, ${learnt} learnt (in colour)\n${shown.join(paint("dim", "|", process.stdout))}`;
 }

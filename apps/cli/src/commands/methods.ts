@@ -25,12 +25,16 @@ export const listMethods: Command = async (io, names) => {
   for (const name of names)
     if (!known.includes(name)) {
       const near = nearest(name, known);
-      throw new UsageError(`no installed package has the method "${name}". ${near === undefined ? `Installed: ${known.join(", ")}.` : `Did you mean "${near}"?`}`);
+      throw new UsageError(
+        `no installed package has the method "${name}". ${near === undefined ? `Installed: ${known.join(", ")}.` : `Did you mean "${near}"?`}`,
+      );
     }
   const shown = names.length === 0 ? all : all.filter((m) => names.includes(m.name));
   const words = shown.map((m) => {
     const head = `${paint("bold", m.name, process.stdout)}  ${m.package} ${m.version}  ${paint("dim", m.source, process.stdout)}`;
-    const keys = table(m.keys.map(({ key, default: fallback, description }) => [`  ${key}`, showDefault(fallback), description]));
+    const keys = table(
+      m.keys.map(({ key, default: fallback, description }) => [`  ${key}`, showDefault(fallback), description]),
+    );
     return keys === "" ? head : `${head}\n${keys}`;
   });
   finish(io, shown, words.join("\n\n"));

@@ -1,5 +1,6 @@
 /** @file `graft train`: from a run file to a saved adapter. */
 import { join } from "node:path";
+import type { MemoryPlan } from "@graftml/tensor";
 import { deviceOf, type Opened, openRuntime } from "../device.ts";
 import { Interrupted, UsageError } from "../errors.ts";
 import { needed, openGiven, readGiven } from "../inputs.ts";
@@ -11,7 +12,6 @@ import { parseRun } from "../run-file.ts";
 import { DEFAULT_STEPS } from "../schema.ts";
 import { countParameters, type Session } from "../session.ts";
 import { runTraining, type Summary } from "../training.ts";
-import type { MemoryPlan } from "@graftml/tensor";
 import type { Command, Options } from "../verbs.ts";
 
 export const train: Command = async (io, args, options) => {
@@ -20,14 +20,21 @@ export const train: Command = async (io, args, options) => {
   needed(parsed.data.train, "data.train", given);
   const out = needed(parsed.out, "out", given);
   const { train } = parsed;
-  const run = train.epochs === undefined ? { ...parsed, train: { ...train, steps: train.steps ?? DEFAULT_STEPS } } : parsed;
+  const run =
+    train.epochs === undefined ? { ...parsed, train: { ...train, steps: train.steps ?? DEFAULT_STEPS } } : parsed;
   const session = await openGiven(run, given.source);
   if (session.trained === undefined)
-    throw new UsageError(`${given.source.where(["methods"])}: nothing is trained: give methods, or an adapter that is not frozen.`);
+    throw new UsageError(
+      `${given.source.where(["methods"])}: nothing is trained: give methods, or an adapter that is not frozen.`,
+    );
   const resume = await claim(out, claimOf(options));
   const data = await readData(session);
   const opened = await openRuntime(deviceOf(options), run.train.device_memory);
-  const again = [...args, ...(options["device"] === "webgpu" ? [] : ["--device", String(options["device"])]), "--resume"];
+  const again = [
+    ...args,
+    ...(options["device"] === "webgpu" ? [] : ["--device", String(options["device"])]),
+    "--resume",
+  ];
   const command = ["graft", "train", ...again.map(quoted)].join(" ");
   try {
     const summary = await trainSession(io, session, data, opened, { out, resume, command });
@@ -38,7 +45,8 @@ export const train: Command = async (io, args, options) => {
 };
 
 /** An argument as a shell takes it. */
-const quoted = (arg: string): string => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", String.raw`'\''`)}'`);
+const quoted = (arg: string): string =>
+  /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", String.raw`'\''`)}'`;
 
 const claimOf = ({ resume, force }: Options): { readonly resume: boolean; readonly force: boolean } => ({
   resume: resume === true,
@@ -57,7 +65,13 @@ export interface Start {
  * Trains an opened session, showing how it goes.
  * @throws {Interrupted} after Ctrl-C, once a checkpoint is saved.
  */
-export async function trainSession(io: Io, session: Session, data: Data, opened: Opened, { out, resume, command }: Start): Promise<Summary> {
+export async function trainSession(
+  io: Io,
+  session: Session,
+  data: Data,
+  opened: Opened,
+  { out, resume, command }: Start,
+): Promise<Summary> {
   const { trained } = session;
   if (trained === undefined) throw new UsageError("the session has no adapter to train.");
   const run = trainerRun(session, opened, data);
@@ -84,11 +98,16 @@ export async function trainSession(io: Io, session: Session, data: Data, opened:
       onEvent: (event) => {
         if (event.type === "step") shown.step(event);
         else if (event.type === "eval")
-          shown.note(`step ${event.step}: held-out loss ${event.eval.loss.toFixed(4)}, perplexity ${event.eval.perplexity.toFixed(2)}`);
+          shown.note(
+            `step ${event.step}: held-out loss ${event.eval.loss.toFixed(4)}, perplexity ${event.eval.perplexity.toFixed(2)}`,
+          );
       },
     });
     shown.end();
-    if (!("summary" in ending)) throw new Interrupted(`interrupted after step ${ending.interrupted} of ${run.steps}; a checkpoint is saved. Go on with: ${command}`);
+    if (!("summary" in ending))
+      throw new Interrupted(
+        `interrupted after step ${ending.interrupted} of ${run.steps}; a checkpoint is saved. Go on with: ${command}`,
+      );
     const { summary } = ending;
     io.err(
       `${paint("green", "✓")} ${run.steps} steps in ${duration(performance.now() - began)}. Adapter: ${showFile(join(out, names.adapter))} (${bytes(summary.adapter_bytes)})\n`,
@@ -121,8 +140,14 @@ function announce(
   const lines = [
     ["model", `${showFile(run.model)} · ${loaded.model.info.architecture}`],
     ["trains", `${thousands(trainable)} of ${thousands(total)} parameters (${percent(trainable / total)}): ${methods}`],
-    ["data", `${thousands(rows.length)} rows of up to ${longest} tokens${heldOut.length > 0 ? `, ${thousands(heldOut.length)} held out` : ""}`],
-    ["steps", `${thousands(steps)} of ${batch * accumulate} rows${accumulate > 1 ? ` (${accumulate} × ${batch})` : ""}`],
+    [
+      "data",
+      `${thousands(rows.length)} rows of up to ${longest} tokens${heldOut.length > 0 ? `, ${thousands(heldOut.length)} held out` : ""}`,
+    ],
+    [
+      "steps",
+      `${thousands(steps)} of ${batch * accumulate} rows${accumulate > 1 ? ` (${accumulate} × ${batch})` : ""}`,
+    ],
     ["memory", memory(plan)],
     ["device", device],
   ];

@@ -21,7 +21,9 @@ export const validate: Command = async (io, args) => {
   const session = opened.session;
   refuseProblems([
     ...opened.problems,
-    ...(session !== undefined && session.trained === undefined ? [`${source.where([])}: nothing is trained: give methods, or an adapter that is not frozen.`] : []),
+    ...(session !== undefined && session.trained === undefined
+      ? [`${source.where([])}: nothing is trained: give methods, or an adapter that is not frozen.`]
+      : []),
     ...dataProblems(run, source),
     ...(run.out === undefined ? [`${source.where([])}: out is missing: the folder for what the run writes.`] : []),
   ]);
@@ -43,9 +45,13 @@ function dataProblems({ data, train }: Run, source: RunSource): readonly string[
       return refused === undefined ? [] : [`${where}: ${refused}`];
     });
   return [
-    ...(data.train === undefined ? [`${source.where(["data"])}: data.train is missing: a data file, or a list of them.`] : []),
+    ...(data.train === undefined
+      ? [`${source.where(["data"])}: data.train is missing: a data file, or a list of them.`]
+      : []),
     ...filesAt(["data", "train"], data.train),
     ...filesAt(["data", "eval"], data.eval),
-    ...(train.eval_every > 0 && data.eval === undefined ? [`${source.where(["train", "eval_every"])}: train.eval_every needs data.eval.`] : []),
+    ...(train.eval_every > 0 && data.eval === undefined
+      ? [`${source.where(["train", "eval_every"])}: train.eval_every needs data.eval.`]
+      : []),
   ];
 }
