@@ -38,13 +38,34 @@ export const programs: readonly Program[] = [
     steps: ["fusedMap"],
   },
   {
-    name: "a value that two steps read",
-    shapes: { x: [6, 4] },
-    build: ({ x }) => {
-      const e = g.exp(x!);
+    name: "a value of two that two steps read",
+    shapes: { x: [6, 4], y: [6, 4] },
+    build: ({ x, y }) => {
+      const e = g.mul(x!, y!);
       return { a: g.sum(e, [0]), b: g.sum(e, [1]) };
     },
-    steps: ["exp", "sum", "sum"],
+    steps: ["mul", "sum", "sum"],
+  },
+  {
+    name: "a value of one that two steps read",
+    shapes: { x: [6, 4], y: [6, 4] },
+    build: ({ x, y }) => {
+      const e = g.exp(g.scale(x!, 2));
+      return { a: g.sum(e, [0]), b: g.mul(y!, e) };
+    },
+    steps: ["fusedSum", "fusedMap"],
+  },
+  {
+    name: "dropout and its gradient",
+    shapes: { x: [6, 5], w: [4, 5] },
+    build: ({ x, w }, t) => {
+      const clock = t.input("clock", [2], "u32");
+      const dropped = g.dropout(g.silu(x!), 0.4, () => g.uniform(clock, "here", [6, 5]));
+      const gate = g.less(g.uniform(clock, "there", []), g.fill(t, [], 0.9));
+      const loss = g.sum(g.mul(g.square(g.linear(dropped, w!)), gate));
+      return { loss, dx: g.grad(loss, [x!])[0]! };
+    },
+    steps: ["stream", "fusedMap", "stream", "matmul", "fusedSum", "fusedMap", "matmul", "fusedMap"],
   },
   {
     name: "a value that is also a result",

@@ -4,7 +4,9 @@ import {
   crossEntropy,
   gather,
   grad,
+  keyOf,
   layerNorm,
+  type Node,
   rmsNorm,
   rope,
   type Shape,
@@ -129,12 +131,16 @@ describe("gather kernels", () => {
   });
 });
 
-describe("noise kernel", () => {
-  it.each(families)("gives the bits of uniformAt, on %s", async (family) => {
-    const node = nodeOf({ op: "uniform", build: (t) => uniform(t.input("clock", [2], "u32"), "gate", [1021]) });
+describe("noise kernels", () => {
+  it.each(families)("give the bits of uniformAt, on %s", async (family) => {
+    const find = (op: string): Node =>
+      nodeOf({ op, build: (t) => uniform(t.input("clock", [2], "u32"), "gate", [1021]) });
+    const [stream, noise] = [find("stream"), find("uniform")];
     const clock = { shape: [2], dtype: "u32", values: Float64Array.of(4294967295, 7) } as const;
-    const { key } = node.attrs as { key: number };
-    const [got] = await runKernels(device, device[family], node.op, [clock], node.attrs);
+    const [state] = await runKernels(device, device[family], stream.op, [clock], stream.attrs);
+    const given = { shape: [], dtype: "u32", values: state! } as const;
+    const [got] = await runKernels(device, device[family], noise.op, [given], noise.attrs);
+    const key = keyOf("gate");
     expect([...got!]).toEqual(Array.from({ length: 1021 }, (_, i) => uniformAt(4294967295, 7, key, i)));
   });
 });

@@ -116,7 +116,8 @@ export function loadAll(
   };
   const args = reads.map((read, k) => {
     const value = load(place(read, `x${k}`), read.aval.dtype, isVector(read), raw);
-    const wide = unit === 4 && !isVector(read) ? `${raw ? "vec4u" : "vec4f"}(${value})` : value;
+    const wide =
+      unit === 4 && !isVector(read) ? `${raw || read.aval.dtype === "u32" ? "vec4u" : "vec4f"}(${value})` : value;
     (read.walk.axes.length === 0 ? before : inside).push(`let a${k} = ${wide};`);
     return `a${k}`;
   });
@@ -185,9 +186,9 @@ function element(dtype: DType, vector: boolean, raw: boolean): string {
   return vector ? `vec4<${scalar}>` : scalar;
 }
 
-/** The element, or the four, at a place, as f32. */
+/** The element, or the four, at a place: as f32, but for the words of copies and seeds. */
 function load(place: string, dtype: DType, vector: boolean, raw: boolean): string {
-  if (raw || dtype === "f32") return place;
+  if (raw || dtype === "f32" || dtype === "u32") return place;
   if (dtype !== "f16") return `${vector ? "vec4f" : "f32"}(${place})`;
   if (vector) return `vec4f(unpack2x16float(${place}.x), unpack2x16float(${place}.y))`;
   const [name, index] = [place.slice(0, place.indexOf("[")), place.slice(place.indexOf("[") + 1, -1)];

@@ -1,4 +1,5 @@
 /** @file Ops that act on one element at a time, with numpy's broadcasting. Chains of them are fused into one kernel. */
+import { ShapeError } from "../errors.ts";
 import { mapLowering } from "../kernels/map.ts";
 import { broadcastShapes, broadcastStrides, type Aval, type Shape, sizeOf, stridesOf } from "../shape.ts";
 import { apply, record, type Tensor, type Trace } from "../tensor.ts";
@@ -22,6 +23,8 @@ export function elementwise<A>({ name, f, wgsl, vjp }: Rule<A>): Op<A> {
   const op: Op<A> = {
     name,
     infer(inputs): readonly Aval[] {
+      if (inputs.some((t) => t.dtype === "u32"))
+        throw new ShapeError(`${name}: u32 holds seeds; it has no arithmetic.`);
       const shape = inputs.reduce<Shape>((s, t) => broadcastShapes(name, s, t.shape), []);
       return [{ shape, dtype: inputs.length > 0 && inputs.every((t) => t.dtype === "i32") ? "i32" : "f32" }];
     },
@@ -78,7 +81,12 @@ const fillOp = elementwise<{ readonly value: number; readonly shape: Shape }>({
 });
 const fillShaped: typeof fillOp = { ...fillOp, infer: (_, { shape }) => [{ shape, dtype: "f32" }] };
 
-const addOp = elementwise<None>({ name: "add", f: ([a, b]) => a! + b!, wgsl: ([a, b]) => `(${a} + ${b})`, vjp: (g) => g });
+const addOp = elementwise<None>({
+  name: "add",
+  f: ([a, b]) => a! + b!,
+  wgsl: ([a, b]) => `(${a} + ${b})`,
+  vjp: (g) => g,
+});
 const subOp = elementwise<None>({
   name: "sub",
   f: ([a, b]) => a! - b!,
@@ -126,22 +134,41 @@ const affineOp = elementwise<{ readonly scale: number; readonly shift: number }>
   name: "affine",
   f: ([x], { scale: s, shift }) => x! * s + shift,
   wgsl: ([x], { scale: s, shift }) =>
-    shift === 0 ? `(${x} * ${literal(s)})` : s === 1 ? `(${x} + ${literal(shift)})` : `(${x} * ${literal(s)} + ${literal(shift)})`,
+    shift === 0
+      ? `(${x} * ${literal(s)})`
+      : s === 1
+        ? `(${x} + ${literal(shift)})`
+        : `(${x} * ${literal(s)} + ${literal(shift)})`,
   vjp: (g, _, { attrs }) => (attrs.scale === 1 ? g : scale(g, attrs.scale)),
 });
 const castOp: Op<{ readonly to: "f32" | "i32" }> = {
   ...elementwise<{ readonly to: "f32" | "i32" }>({
     name: "cast",
     f: ([x], { to }) => (to === "i32" ? Math.trunc(x!) : x!),
-    wgsl: ([x], { to }) => (to === "i32" ? `trunc(${x})` : `${x}`),
+    wgsl: ([x], { to }, { type }) => (to === "i32" ? `trunc(${type}(${x}))` : `${type}(${x})`),
     vjp: (g, _, { attrs }) => (attrs.to === "f32" ? g : null),
   }),
   infer: ([x], { to }) => [{ shape: x!.shape, dtype: to }],
 };
 
-const expOp = unary("exp", Math.exp, (x) => `exp(${x})`, (g, _, y) => mul(g, y()));
-const logOp = unary("log", Math.log, (x) => `log(${x})`, (g, x) => div(g, x));
-const sqrtOp = unary("sqrt", Math.sqrt, (x) => `sqrt(${x})`, (g, _, y) => scale(div(g, y()), 0.5));
+const expOp = unary(
+  "exp",
+  Math.exp,
+  (x) => `exp(${x})`,
+  (g, _, y) => mul(g, y()),
+);
+const logOp = unary(
+  "log",
+  Math.log,
+  (x) => `log(${x})`,
+  (g, x) => div(g, x),
+);
+const sqrtOp = unary(
+  "sqrt",
+  Math.sqrt,
+  (x) => `sqrt(${x})`,
+  (g, _, y) => scale(div(g, y()), 0.5),
+);
 const sigmoidOp = unary(
   "sigmoid",
   (x) => 1 / (1 + Math.exp(-x)),

@@ -64,7 +64,8 @@ function loopOf(attrs: FusedAttrs, size: number, inPlace: boolean): Pick<Loop, "
     const [before, lines]: [string[], string[]] = [[], []];
     calls.forEach(({ op, own, sources, once }, k) => {
       const names = sources.map(({ from, index }) => (from === "input" ? loaded[index]! : `v${index}`));
-      (once ? before : lines).push(`let v${k} = ${op.inline!(names, own, at)};`);
+      const place = once ? { ...at, index: at.type === "f32" ? "0u" : "vec4u(0u)" } : at;
+      (once ? before : lines).push(`let v${k} = ${op.inline!(names, own, place)};`);
     });
     return { before, lines, value: `v${calls.length - 1}` };
   };

@@ -1,8 +1,8 @@
 /** @file Random numbers that are a pure function of seed, step, name and index. */
-import { sizeOf, type Shape } from "../shape.ts";
+import { streamLowering, uniformInline } from "../kernels/random.ts";
+import type { Shape } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";
-import { uniformLowering } from "../kernels/random.ts";
-import { fill, less, mul, scale, sub } from "./elementwise.ts";
+import { elementwise, fill, less, mul, scale, sub } from "./elementwise.ts";
 import type { Op } from "./op.ts";
 
 /** The mixing step: a 32-bit permutation with full avalanche. @see Wellons 2018, "lowbias32". */
@@ -20,31 +20,39 @@ export function keyOf(name: string): number {
   return mix(h);
 }
 
+/** The state of the stream of numbers that (seed, step, key) begins. */
+const streamOf = (seed: number, step: number, key: number): number => mix(mix(mix(seed) ^ step) ^ key);
+const noiseOf = (state: number, index: number): number => ((mix(state ^ index) >>> 9) + 0.5) / 2 ** 23;
+
 /** The uniform number of (seed, step, key, index), in (0, 1), with 23 random bits: exact in f32. */
 export const uniformAt = (seed: number, step: number, key: number, index: number): number =>
-  ((mix(mix(mix(mix(seed) ^ step) ^ key) ^ index) >>> 9) + 0.5) / 2 ** 23;
+  noiseOf(streamOf(seed, step, key), index);
 
-export interface UniformAttrs {
-  /** Key of the name, from `keyOf`. */
-  readonly key: number;
-  readonly shape: Shape;
-}
-
-const uniformOp: Op<UniformAttrs> = {
-  name: "uniform",
-  infer: (_, { shape }) => [{ shape, dtype: "f32" }],
-  reference: ([clock], { attrs: { key, shape } }) => [
-    new Float64Array(sizeOf(shape)).map((_, i) => uniformAt(clock![0]!, clock![1]!, key, i)),
-  ],
-  kernel: (spec, target) => uniformLowering(spec, target),
+// The key of a name is data of a tiny kernel of its own, so that the noise of every name has the same text.
+const streamOp: Op<{ readonly key: number }> = {
+  name: "stream",
+  infer: () => [{ shape: [], dtype: "u32" }],
+  reference: ([clock], { attrs: { key } }) => [Float64Array.of(streamOf(clock![0]!, clock![1]!, key))],
+  kernel: streamLowering,
   vjp: () => [null],
+};
+
+const uniformOp: Op<{ readonly shape: Shape }> = {
+  ...elementwise<{ readonly shape: Shape }>({
+    name: "uniform",
+    f: ([state], _, index) => noiseOf(state!, index),
+    wgsl: ([state = ""], _, at) => uniformInline(state, at),
+    vjp: () => null,
+  }),
+  infer: (_, { shape }) => [{ shape, dtype: "f32" }],
 };
 
 /**
  * Uniform noise in (0, 1): a function of the clock (u32 [2]: seed and step), the name and the index, and of nothing else.
  * Recomputation by checkpointing and another order of methods give the same numbers.
  */
-export const uniform = (clock: Tensor, name: string, shape: Shape): Tensor => apply(uniformOp, [clock], { key: keyOf(name), shape });
+export const uniform = (clock: Tensor, name: string, shape: Shape): Tensor =>
+  apply(uniformOp, [apply(streamOp, [clock], { key: keyOf(name) })], { shape });
 
 /**
  * Zeroes each element with probability p and divides the rest by 1 − p; the identity for p = 0.

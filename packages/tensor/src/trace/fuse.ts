@@ -36,9 +36,9 @@ const MOST_OPERANDS = 7;
  * The steps that compute `outputs` and do all updates among `nodes`, in an order that keeps every read and every write of
  * a parameter where it must be. `nodes` come in the order they run in, as `reachable` gives them.
  *
- * An elementwise node becomes part of the one step that reads it; one made of single elements only (a constant, a learning
- * rate) becomes part of every step that does. Views in between do not matter: they keep the order of the elements. A value
- * that is assigned to the parameter it was computed from is written over it at once.
+ * An elementwise node becomes part of the one step that reads it; one that reads no more than one value (an activation, a
+ * constant) becomes part of every step that does. Views in between do not matter: they keep the order of the elements. A
+ * value that is assigned to the parameter it was computed from is written over it at once.
  */
 export function fuse(nodes: readonly Node[], outputs: Iterable<Tensor>, options: FuseOptions = {}): readonly Step[] {
   const kept = new Set(outputs);
@@ -73,15 +73,26 @@ const computed = (root: Node): readonly Tensor[] =>
 const loopSize = (root: Node): number =>
   root.op === sumOp ? sizeOf((root.inputs[0] as Tensor).shape) : sizeOfValue(root);
 
-/** Whether a node reads single elements only, so that computing it again costs less than reading it. */
-const isCheap = (node: Node): boolean =>
-  isElementwise(node) && node.inputs.every((t) => sizeOf(t.shape) === 1 || isCheap(source(t).node));
+/**
+ * Finds the nodes that read at most one value besides single elements, others like them looked through: every reader may
+ * compute them again, because it loads no more than if it read them.
+ */
+function findCheap(nodes: readonly Node[]): ReadonlySet<Node> {
+  const needs = new Map<Node, ReadonlySet<Tensor>>();
+  for (const node of nodes.filter(isElementwise)) {
+    const values = node.inputs.filter((t) => sizeOf(t.shape) > 1).map(source);
+    const needed = new Set(values.flatMap((t) => [...(needs.get(t.node) ?? [t])]));
+    if (needed.size <= 1) needs.set(node, needed);
+  }
+  return new Set(needs.keys());
+}
 
 function group(nodes: readonly Node[], kept: ReadonlySet<Tensor>, place: Places): Plan {
   const consumers = new Map<Tensor, Node[]>();
   for (const node of nodes)
     if (!isView(node)) for (const t of new Set(node.inputs.map(source))) add(consumers, t, node);
   const writers = nodes.filter((n) => n.op.updates === true);
+  const cheap = findCheap(nodes);
   const members = new Map<Node, Node[]>();
   const homes = new Map<Node, readonly Node[]>();
   const inside = (root: Node): readonly Node[] =>
@@ -108,7 +119,7 @@ function group(nodes: readonly Node[], kept: ReadonlySet<Tensor>, place: Places)
     const value = node.outputs[0];
     if (!isElementwise(node) || value === undefined || kept.has(value)) continue;
     const roots = readers(value);
-    if (roots.length > 1 && !isCheap(node)) continue;
+    if (roots.length > 1 && !cheap.has(node)) continue;
     if (!roots.every((root) => joins(node, root))) continue;
     homes.set(node, roots);
     for (const root of roots) add(members, root, node);
