@@ -3,6 +3,7 @@ import { DeviceError, ShapeError } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { type Blueprint, INPUTS, STAGING } from "./blueprint.ts";
 import { type Device, usage } from "./device.ts";
+import { Patience } from "./patience.ts";
 import type { Pipelines } from "./pipelines.ts";
 import { Profiler, type ProfileRow } from "./profile.ts";
 import type { MemoryPlan, Program, Source, Values } from "./runtime.ts";
@@ -12,9 +13,6 @@ import type { Tenant, Workspace } from "./workspace.ts";
 
 /** Dispatches in one submission: enough to make its cost vanish, few enough that the device starts early and no watchdog bites. */
 const SUBMISSION = 1024;
-
-/** Milliseconds; timers are no more precise than one of them. */
-const WORTH_SLEEPING = 4;
 
 /** A program on a device. */
 export class DeviceProgram implements Program, Tenant {
@@ -29,6 +27,7 @@ export class DeviceProgram implements Program, Tenant {
   readonly #writers: readonly { readonly name: string; readonly write: (values: Source) => void }[];
   /** Workgroups of each call, three numbers each. */
   readonly #grid: Uint32Array;
+  readonly #patience = new Patience();
   /** Buffers of parameters, constants and inputs, by name. */
   #named: ReadonlyMap<string, GPUBuffer> = new Map();
   #inputs: GPUBuffer | null = null;
@@ -36,8 +35,6 @@ export class DeviceProgram implements Program, Tenant {
   /** Staging buffers that no run is using. */
   readonly #staging: GPUBuffer[] = [];
   #profiler: Profiler | null = null;
-  /** Milliseconds that the last two runs took; the first run of all also compiles, so one alone says nothing. */
-  #durations: readonly [number, number] = [0, 0];
   #pipelines: readonly GPUComputePipeline[] = [];
   #groups: GPUBindGroup[] = [];
   #copies: readonly {
@@ -121,11 +118,10 @@ export class DeviceProgram implements Program, Tenant {
     if (this.#inputs !== null) queue.writeBuffer(this.#inputs, 0, this.#given);
     const staging = this.#staging.pop() ?? (this.#blueprint.outputBytes > 0 ? this.#newStaging() : null);
     const timed = this.#profiler?.ready === true;
-    const begin = performance.now();
     this.#submit(staging, timed ? this.#profiler : null);
-    await this.#rest();
-    await Promise.all([this.#settle(staging), timed ? this.#profiler?.collect() : null]);
-    this.#durations = [this.#durations[1], performance.now() - begin];
+    await this.#patience.wait(this.#device.sleep, () =>
+      Promise.all([this.#settle(staging), timed ? this.#profiler?.collect() : null]),
+    );
     this.#device.check();
     return staging === null ? {} : this.#read(staging);
   }
@@ -180,12 +176,6 @@ export class DeviceProgram implements Program, Tenant {
       }
       gpu.queue.submit([encoder.finish()]);
     } while (next < count);
-  }
-
-  /** Lets most of the time pass that a run takes, if waiting for its end costs anything. */
-  async #rest(): Promise<void> {
-    const ms = 0.9 * Math.min(...this.#durations);
-    if (ms > WORTH_SLEEPING) await this.#device.sleep?.(ms);
   }
 
   /** Resolves when the run just submitted is done. */
