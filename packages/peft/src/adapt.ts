@@ -53,7 +53,7 @@ export interface AdaptOptions {
 /**
  * Resolves methods on a model, first = innermost.
  *
- * @throws {AdaptError} if a method speaks another contract, or two cannot stand together.
+ * @throws {AdaptError} if a method speaks another contract, two cannot stand together, or what is trained is not saved.
  * @throws {TargetError} if a target matches nothing.
  */
 export function adapt<Batch>(
@@ -75,6 +75,10 @@ export function adapt<Batch>(
     // Keys of an Adaptation are kinds; Object.entries forgets it.
     for (const [kind, attachment] of Object.entries(adaptation))
       checkAttachment(name, kind as Kind, attachment as Attachment<Kind>, found.sites, model.info);
+  const owned = [...found.owned.values()].filter((o) => o.name.startsWith(`${id}/`));
+  for (const { name, trainable: trained, persist, dtype, layer } of owned)
+    if (trained && !(persist && dtype === "f32"))
+      throw new AdaptError(`${layer.name} trains ${name}; what is trained must be saved, and be f32.`);
   const attachedTo = (site: Site): string[] =>
     methods.flatMap(({ name, adaptation }) => {
       const attachment = adaptation[site.kind];
@@ -84,7 +88,7 @@ export function adapt<Batch>(
     id,
     methods,
     layers,
-    owned: [...found.owned.values()].filter((o) => o.name.startsWith(`${id}/`)),
+    owned,
     sites: found.sites.map((site) => ({ site, methods: attachedTo(site) })),
     trainable,
   };

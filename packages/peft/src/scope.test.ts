@@ -4,6 +4,7 @@ import { z } from "zod";
 import { copy, gain, pair } from "../test/tiny-methods.ts";
 import { tinyModel } from "../test/tiny-model.ts";
 import { adapt, census } from "./adapt.ts";
+import { zeros } from "./init.ts";
 import type { Adapted } from "./method.ts";
 import { defineMethod } from "./method.ts";
 
@@ -102,6 +103,15 @@ describe("adapting", () => {
     const { method: described, ...rest } = pair();
     const foreign = { ...rest, method: { ...described, contract: 2 as never } };
     expect(() => adapt(model, [foreign])).toThrow("pair speaks contract 2; this version of @graftml/peft speaks 1.");
+  });
+
+  it("refuses a method that trains what it does not save", () => {
+    const forgetful = method("forgetful", {
+      param: { at: ["bias"], wrap: (_, __, { own, site }) => own("x", site.shape, zeros, { persist: false }) },
+    });
+    expect(() => adapt(model, [forgetful])).toThrow(
+      "forgetful trains default/model.layers.0.mlp.up_proj.bias.x; what is trained must be saved, and be f32.",
+    );
   });
 
   it("says which methods act at which site", () => {

@@ -52,7 +52,8 @@ export type Next<K extends Kind> = (input: Kinds[K]["input"]) => Kinds[K]["outpu
 export interface SiteSpec {
   /**
    * What the place is, whatever the model calls it: "attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down",
-   * "unembed", "attn", "cross", "mlp", "block", "embed", "weight", "bias", "norm". A fused projection carries all of its roles.
+   * "unembed", "attn", "cross", "mlp", "block", "embed", "weight", "bias", "norm". What serves as several things carries all
+   * of their roles: a fused projection, a token table that is the head's weight too.
    */
   readonly roles: readonly string[];
   /** Features in; for `attention` the width of one key head. 0 where it has no meaning. */
