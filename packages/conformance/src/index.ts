@@ -1,1 +1,16 @@
-export {};
+/** @file The public surface of @graftml/conformance. */
+export { randomBase } from "./base.ts";
+export { describeMethod, type DescribeOptions } from "./describe-method.ts";
+export { type Sizes, tiny, tinyGpt2, tinyLlama } from "./models.ts";
+export type { Exception } from "./property.ts";
+export {
+  type Attached,
+  fit,
+  type Fitted,
+  gradients,
+  type Gradients,
+  logits,
+  type Rig,
+  shaken,
+  started,
+} from "./rig.ts";

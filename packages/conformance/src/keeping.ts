@@ -1,0 +1,88 @@
+/** @file Properties of files. */
+import { adapt, decodeAdapter, encodeAdapter, type NamedValues } from "@graftml/peft";
+import { sizeOf } from "@graftml/tensor";
+import { expect } from "vitest";
+import type { Property, Subject } from "./property.ts";
+import { logits, shaken, started } from "./rig.ts";
+
+/** An adapter with values that are all its own, and its files. */
+async function saved({ rig, adapter }: Subject) {
+  const loaded = shaken(await started(rig, adapter));
+  return { loaded, files: encodeAdapter(adapter, rig.model, loaded.state) };
+}
+
+/** What is saved, and what is read again. */
+export const keeping: readonly Property[] = [
+  {
+    says: "comes back from its files: the same values, the same logits, the same files again",
+    check: async (subject) => {
+      const { rig, method } = subject;
+      const { loaded, files } = await saved(subject);
+      const read = decodeAdapter(files, rig.model, [method], { id: "other" });
+      expect(read.state).toEqual(loaded.state);
+      expect(await logits(rig, [read])).toEqual(await logits(rig, [loaded]));
+      expect(encodeAdapter(read.adapter, rig.model, read.state)).toEqual(files);
+    },
+  },
+  {
+    says: "has its own values in its files and nothing else, under names without its id",
+    check: async (subject) => {
+      const { rig, adapted } = subject;
+      const { files, loaded } = await saved(subject);
+      const owned = loaded.adapter.owned.filter((o) => o.persist);
+      const total = (shapes: Iterable<{ readonly shape: readonly number[] }>): number =>
+        Array.from(shapes, ({ shape }) => sizeOf(shape)).reduce((a, b) => a + b, 0);
+      expect(total(files.tensors.values())).toBe(total(owned));
+      for (const id of ["default2", "foodefault_bar", "model", "weight"])
+        expect(encodeAdapter(adapt(rig.model, [adapted], { id }), rig.model, loaded.state)).toEqual(files);
+    },
+  },
+  {
+    says: "keeps the names and shapes in its files",
+    check: async (subject) => {
+      const { files } = await saved(subject);
+      expect([
+        files.config["peft_type"],
+        ...Array.from(files.tensors, ([name, { shape }]) => `${name} [${shape.join(", ")}]`),
+      ]).toMatchSnapshot();
+    },
+  },
+  {
+    says: "has the files of Hugging Face PEFT",
+    check: async (subject) => {
+      const { files } = await saved(subject);
+      const { interchange } = subject.method.method;
+      expect(interchange).toBeDefined();
+      expect(files.config).toMatchObject({
+        peft_type: interchange?.peftType,
+        inference_mode: true,
+        task_type: "CAUSAL_LM",
+      });
+      for (const name of files.tensors.keys())
+        expect(name.startsWith(interchange?.prefix ?? "base_model.model.")).toBe(true);
+    },
+    unless: {
+      declared: "interchange",
+      says: "has files of its own",
+      check: async (subject) => {
+        expect((await saved(subject)).files.config["peft_type"]).toBe(`GRAFT_${subject.adapted.name.toUpperCase()}`);
+      },
+    },
+  },
+  {
+    says: "refuses files that lack a tensor, have one too many or one of another shape, and names it",
+    check: async (subject) => {
+      const { rig, method } = subject;
+      const { files } = await saved(subject);
+      const [[name, value] = ["", { shape: [], values: new Float32Array() }]] = files.tensors;
+      const read = (tensors: NamedValues) => () => decodeAdapter({ ...files, tensors }, rig.model, [method]);
+      const lacking = new Map(files.tensors);
+      lacking.delete(name);
+      expect(read(lacking)).toThrow(/missing/);
+      expect(read(new Map([...files.tensors, ["one.too.many", value]]))).toThrow(/unexpected: one\.too\.many/);
+      expect(read(new Map([...files.tensors, [name, { ...value, shape: [...value.shape, 1] }]]))).toThrow(
+        /wrong shape/,
+      );
+    },
+  },
+];
