@@ -1,1 +1,3 @@
-export {};
+/** @file The public surface of @graftml/surgical. */
+export { full } from "./full.ts";
+export { top } from "./top.ts";

@@ -1,0 +1,70 @@
+import { describeMethod, tinyGpt2, tinyLlama } from "@graftml/conformance";
+import { adapt, type Model, openScope } from "@graftml/peft";
+import { grad, mean, Trace } from "@graftml/tensor";
+import { describe, expect, it } from "vitest";
+import { full, top } from "./index.ts";
+
+const except = {
+  seed: "a copy starts as the original, whatever the seed",
+  interchange: "PEFT has no files for trained base weights",
+  stack: "the outer copy would take the place of the inner one",
+};
+
+describeMethod(full, [{}], { except });
+describeMethod(top, [{ layers: 1 }, { layers: 1, head: true }], { except });
+
+const owned = (model: Model, ...methods: Parameters<typeof adapt>[1]) =>
+  adapt(model, methods, { id: "a" }).owned.map((o) => o.name.slice(2));
+
+describe("full", () => {
+  it("trains every parameter once, a tied one too", () => {
+    const untied = owned(tinyLlama(), full());
+    expect(untied).toContain("lm_head.weight");
+    expect(new Set(untied).size).toBe(untied.length);
+    expect(owned(tinyLlama({ tied: true }), full()).toSorted()).toEqual(
+      untied.filter((n) => n !== "lm_head.weight").toSorted(),
+    );
+  });
+});
+
+describe("top", () => {
+  it("trains the last blocks and nothing else", () => {
+    const names = owned(tinyLlama(), top({ layers: 1 }));
+    expect(names).toHaveLength(9); // two norms and seven linears
+    expect(names.every((n) => n.startsWith("model.layers.1."))).toBe(true);
+    expect(owned(tinyGpt2(), top({ layers: 2 })).every((n) => /^transformer\.h\.[01]\./.test(n))).toBe(true);
+  });
+
+  it("trains the final norm and the head when told to", () => {
+    const more = owned(tinyLlama(), top({ layers: 1, head: true })).filter((n) => !n.startsWith("model.layers.1."));
+    expect(more).toEqual(["model.norm.weight", "lm_head.weight"]);
+    expect(owned(tinyGpt2(), top({ layers: 1, head: true })).filter((n) => !n.startsWith("transformer.h.1."))).toEqual([
+      "transformer.wte.weight",
+      "transformer.ln_f.weight",
+      "transformer.ln_f.bias",
+    ]);
+  });
+
+  it("computes nothing on the way back below the lowest trained block", () => {
+    const model = tinyLlama();
+    const backward = (...methods: Parameters<typeof adapt>[1]): readonly string[] => {
+      const trace = new Trace();
+      const { layers, owned } = adapt(model, methods);
+      const scope = openScope(trace, layers, { train: true, model: model.info });
+      const loss = mean(model.head(scope, model.forward(scope, model.inputs(trace, { batch: 1, length: 2 }))));
+      const forward = trace.nodes.length;
+      grad(
+        loss,
+        owned.map(({ name, shape }) => trace.param(name, shape)),
+      );
+      return trace.nodes.slice(forward).map((node) => node.label);
+    };
+    const below = (labels: readonly string[]) => labels.filter((label) => label.startsWith("model.layers.0"));
+    expect(below(backward(top({ layers: 1 })))).toEqual([]);
+    expect(below(backward(top({ layers: 2 })))).not.toEqual([]);
+  });
+
+  it("refuses more blocks than there are", () => {
+    expect(() => adapt(tinyLlama(), [top({ layers: 3 })])).toThrow("top.layers is 3; this model has 2 blocks.");
+  });
+});
