@@ -30,8 +30,9 @@ export function lowerSum(summand: Summand, axes: Axes, target: Target): Lowering
   // A GPU's workgroup shares a row, so its threads have that much less to do each.
   const sharing = target.family === "tiles" && inner === 1 ? rowThreads(target) : 1;
   const most = Math.ceil(length / WORTH_SPLITTING / sharing);
-  const parts = Math.max(1, Math.min(most, Math.floor(ENOUGH[target.family] / results / sharing)));
-  if (parts === 1) return { dispatches: [pass(summand, axes, 1, output(0), target)] };
+  const wanted = Math.min(most, Math.floor(ENOUGH[target.family] / results / sharing));
+  const parts = wanted - (wanted % 4); // so that the second pass always reads vectors
+  if (parts === 0) return { dispatches: [pass(summand, axes, 1, output(0), target)] };
   // Parts of a row stand side by side, parts of a column one below the other, as the second pass reads them.
   const again: Axes = inner === 1 ? { outer, length: parts, inner } : { outer: 1, length: parts, inner: results };
   const partial = { shape: [parts * results], dtype: "f32" } as const;
