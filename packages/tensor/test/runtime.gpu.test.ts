@@ -159,7 +159,7 @@ describe("memory", () => {
     const store = own.store();
     store.declare("w", { shape: [1000, 1000], dtype: "f32" });
     await expect(own.compile(store, (t) => ({ y: square(t.param("w", [1000, 1000])) }))).rejects.toThrow(
-      /^needs 16\.0 MB of device memory \(activations 4\.00 MB, transfer 8\.00 MB, weights 4\.00 MB\); 0 B are allocated and 1\.00 MB allowed\. Take smaller batches/,
+      /^needs 20\.0 MB of device memory \(activations 4\.00 MB, transfer 12\.0 MB, weights 4\.00 MB\); 0 B are allocated and 1\.00 MB allowed\. Take smaller batches/,
     );
     expect(own.allocated()).toEqual({});
     own.dispose();
@@ -193,11 +193,11 @@ describe("memory", () => {
     program.dispose();
   });
 
-  it("does not grow with the number of runs: a process stays as large over a thousand of them", () => {
+  it("does not grow with the number of runs", () => {
     // Little garbage at a time, so that what grows is not the heap's own spare room.
     const { status, stdout } = inNode("growth.ts", "--expose-gc", "--max-semi-space-size=1");
     expect(status).toBe(0);
-    expect(Number(stdout)).toBeLessThan(10 * 2 ** 20);
+    expect(Number(stdout)).toBeLessThan(2 ** 20); // 2 kB a run would be more
   });
 });
 
