@@ -20,6 +20,9 @@ export function webgpuVersion(): string | undefined {
   }
 }
 
+/** How a user calls this command line: by the launcher of a clone, or as an installed command. */
+export const called = import.meta.filename.endsWith(".ts") ? "./graft" : "graft";
+
 /** Versions and the device, for run.yaml. */
 export const madeWith = (device: string): Readonly<Record<string, string>> => {
   const webgpu = webgpuVersion();

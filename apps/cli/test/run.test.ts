@@ -75,7 +75,7 @@ describe("graft train", { timeout: 60_000 }, () => {
     });
     expect(stopped.status, stopped.stderr).toBe(130);
     expect(stopped.stderr).toMatch(
-      /interrupted after step \d+ of 60; a checkpoint is saved\. Go on with: graft train run\.yaml --device host --resume\n/,
+      /interrupted after step \d+ of 60; a checkpoint is saved\. Go on with: \.\/graft train run\.yaml --device host --resume\n/,
     );
     expect(existsSync(join(folder, "out/adapter"))).toBe(false);
     const resumed = await graft(folder, ["train", "run.yaml", "--resume", ...host]);

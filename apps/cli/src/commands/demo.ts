@@ -13,6 +13,7 @@ import { bytes, percent, thousands } from "../render.ts";
 import { parseRun } from "../run-file.ts";
 import { countParameters, declareSession, type Session } from "../session.ts";
 import type { Command } from "../verbs.ts";
+import { called } from "../versions.ts";
 import { promptOf, write } from "../writing.ts";
 import { trainSession } from "./train.ts";
 
@@ -50,7 +51,7 @@ export const demo: Command = async (io, args, options) => {
     show(say, asked, before);
 
     heading("Training");
-    const summary = await trainSession(io, session, data, opened, { out, command: "graft demo" });
+    const summary = await trainSession(io, session, data, opened, { out, command: `${called} demo` });
 
     heading("After");
     const trained = await openGiven(run, given.source, join(out, names.adapter));
@@ -79,9 +80,9 @@ export const demo: Command = async (io, args, options) => {
 
     heading("Go on");
     say(
-      `  graft generate --model ${showFile(run.model)} --adapter ${showFile(adapter)} --prompt $'HAMLET thanks PORTIA\\n'`,
+      `  ${called} generate --model ${showFile(run.model)} --adapter ${showFile(adapter)} --prompt $'HAMLET thanks PORTIA\\n'`,
     );
-    say(`  graft train ${showFile(file)} --out runs/mine --methods.0.rank 2`);
+    say(`  ${called} train ${showFile(file)} --out runs/mine --methods.0.rank 2`);
     if (io.json)
       finish(
         io,

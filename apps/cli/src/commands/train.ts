@@ -13,6 +13,7 @@ import { DEFAULT_STEPS } from "../schema.ts";
 import { countParameters, type Session } from "../session.ts";
 import { runTraining, type Summary } from "../training.ts";
 import type { Command, Options } from "../verbs.ts";
+import { called } from "../versions.ts";
 
 export const train: Command = async (io, args, options) => {
   const given = readGiven(args);
@@ -35,7 +36,7 @@ export const train: Command = async (io, args, options) => {
     ...(options["device"] === "webgpu" ? [] : ["--device", String(options["device"])]),
     "--resume",
   ];
-  const command = ["graft", "train", ...again.map(quoted)].join(" ");
+  const command = [called, "train", ...again.map(quoted)].join(" ");
   try {
     const summary = await trainSession(io, session, data, opened, { out, resume, command });
     finish(io, { ...summary, out }, "");
