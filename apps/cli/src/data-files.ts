@@ -40,7 +40,7 @@ const readers: Readonly<Record<string, Reader>> = {
 const TEXT = ".txt";
 
 /** Ends of names of files that can be read. */
-export const dataTypes: readonly string[] = [...Object.keys(readers), TEXT];
+const dataTypes: readonly string[] = [...Object.keys(readers), TEXT];
 
 /** Why a file's name cannot be one of data, or undefined if it can. */
 export const refusedType = (file: string): string | undefined =>

@@ -2,7 +2,7 @@
 import { GraftError } from "@graftml/tensor";
 
 /** Exit statuses that scripts may rely on. */
-export const EXIT = { done: 0, failed: 1, refused: 2, interrupted: 130 } as const;
+const EXIT = { done: 0, failed: 1, refused: 2, interrupted: 130 } as const;
 
 /** Bad usage, configuration or input, found before any work. Its message may have one line for each problem. */
 export class UsageError extends GraftError {}

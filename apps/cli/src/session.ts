@@ -12,7 +12,7 @@ import {
   type TrainableBucket,
 } from "@graftml/peft";
 import { loadAdapter } from "@graftml/peft/files";
-import { GraftError, type Runtime, sizeOf, type Store } from "@graftml/tensor";
+import { GraftError, type Runtime, sameShape, type Shape, sizeOf, type Store } from "@graftml/tensor";
 import { encodePair, encodeText, type Example } from "@graftml/trainer";
 import { type Columns, readRows } from "./data-files.ts";
 import { UsageError } from "./errors.ts";
@@ -194,17 +194,21 @@ function blocks(ids: readonly number[], length: number, origin: string): readonl
   }).filter(({ ids }) => ids.length > 1);
 }
 
-/** Numbers of parameters: those that are trained, and all there are, the adapters' included. */
+/**
+ * Numbers of parameters: those that are trained, and all there are, the adapters' included. What is owned at a parameter's
+ * site in its shape stands for that parameter and is not counted twice: full fine-tuning trains 100 %.
+ */
 export function countParameters({ loaded: { base }, stack, trained }: Session): {
   readonly trainable: number;
   readonly total: number;
 } {
-  const sum = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0);
-  const owned = (adapter: Adapter): readonly Adapter["owned"][number][] => adapter.owned.filter((o) => o.persist);
-  const ofBase = sum([...base.names()].map((name) => sizeOf(base.describe(name)?.shape ?? [])));
-  const ofStack = sum(stack.flatMap(({ adapter }) => owned(adapter).map((o) => sizeOf(o.shape))));
-  const trainable = sum((trained?.owned ?? []).filter((o) => o.trainable).map((o) => sizeOf(o.shape)));
-  return { trainable, total: ofBase + ofStack };
+  const sum = (shapes: readonly Shape[]): number => shapes.reduce((n, shape) => n + sizeOf(shape), 0);
+  const ofBase = sum([...base.names()].map((name) => base.describe(name)?.shape ?? []));
+  const added = stack.flatMap(({ adapter }) =>
+    adapter.owned.filter((o) => o.persist && !(o.site.kind === "param" && sameShape(o.site.shape, o.shape))),
+  );
+  const trainable = (trained?.owned ?? []).filter((o) => o.trainable);
+  return { trainable: sum(trainable.map((o) => o.shape)), total: ofBase + sum(added.map((o) => o.shape)) };
 }
 
 /** Where a finished run keeps its adapter, if it has one. */

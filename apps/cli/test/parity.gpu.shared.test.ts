@@ -5,7 +5,7 @@ import { loadModel } from "@graftml/models";
 import { declareAdapter, declareBase } from "@graftml/peft";
 import { loadAdapter } from "@graftml/peft/files";
 import { deviceRuntime, requestDevice, type Runtime } from "@graftml/tensor";
-import { adamw, causalLm, train } from "@graftml/trainer";
+import { adamw, causalLm, type StepEvent, train } from "@graftml/trainer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readRows } from "../src/data-files.ts";
 import { loadPackage, methodPackages } from "../src/resolve.ts";
@@ -50,22 +50,19 @@ describe("twenty steps", () => {
     declareBase(store, base);
     const trainable = declareAdapter(store, adapter, base, { seed: 0, state });
     const { lr, max_grad_norm: maxGradNorm } = golden;
-    const steps = [];
-    for await (const event of train({
-      ...{
-        runtime,
-        store,
-        model,
-        adapters: [adapter],
-        trainable,
-        task: causalLm,
-        rows,
-        batchSize: ROWS,
-        shuffle: false,
-      },
-      ...{ steps: golden.loss.length, optimizer: adamw(), lr, maxGradNorm },
-    }))
-      if (event.type === "step") steps.push(event);
+    const setting = { runtime, store, model, adapters: [adapter], task: causalLm, batchSize: ROWS };
+    const steps: StepEvent[] = [];
+    const run = {
+      ...setting,
+      trainable,
+      rows,
+      shuffle: false,
+      steps: golden.loss.length,
+      optimizer: adamw(),
+      lr,
+      maxGradNorm,
+    };
+    for await (const event of train(run)) if (event.type === "step") steps.push(event);
     expect(trainable.flatMap((b) => b.members).reduce((n, m) => n + m.shape.reduce((a, d) => a * d, 1), 0)).toBe(
       golden.trainable,
     );
