@@ -4,12 +4,13 @@ import { add, scale, square } from "../src/ops/elementwise.ts";
 import { reshape } from "../src/ops/layout.ts";
 import type { LeafAttrs } from "../src/ops/leaf.ts";
 import { matmul } from "../src/ops/linear.ts";
-import { bytesOf, place, type Place, type Placement } from "../src/runtime/placement.ts";
+import { bytesOf, place, type Placement } from "../src/runtime/placement.ts";
 import { type Tensor, Trace } from "../src/tensor.ts";
+import type { Stretch } from "../src/trace/memory.ts";
 
 /** Parameters a and b are parts of one bucket, "bucket" is the whole of it; every other leaf has a buffer of its own. */
 const OFFSETS: Readonly<Record<string, number>> = { a: 0, b: 256, bucket: 0 };
-function leafPlace(t: Tensor): Place {
+function leafPlace(t: Tensor): Stretch {
   const { name } = t.node.attrs as LeafAttrs;
   const offset = OFFSETS[name];
   return { buffer: offset === undefined ? name : "bucket", offset: offset ?? 0, bytes: bytesOf(t) };

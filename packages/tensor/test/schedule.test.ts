@@ -4,9 +4,10 @@ import type { Target } from "../src/kernels/target.ts";
 import { assign } from "../src/ops/assign.ts";
 import type { LeafAttrs } from "../src/ops/leaf.ts";
 import type { Lowering, Op } from "../src/ops/op.ts";
-import { bytesOf, type Place } from "../src/runtime/placement.ts";
+import { bytesOf } from "../src/runtime/placement.ts";
 import { type Binding, type Call, schedule, type Schedule } from "../src/runtime/schedule.ts";
 import { apply, type Tensor, Trace } from "../src/tensor.ts";
+import type { Stretch } from "../src/trace/memory.ts";
 
 const target: Target = { family: "lanes", subgroup: 8, maxBinding: 2 ** 20, maxWorkgroups: 65535 };
 const kernel = { label: "fake", code: "" };
@@ -23,7 +24,7 @@ const op = (lowering: Lowering, more: Partial<Op> = {}): Op => ({
 const map = op({ dispatches: [{ ...call, operands: [input(0), output(0)] }] });
 const map2 = op({ dispatches: [{ ...call, operands: [input(0), input(1), output(0)] }] });
 
-const leafPlace = (t: Tensor): Place => {
+const leafPlace = (t: Tensor): Stretch => {
   const { name } = t.node.attrs as LeafAttrs;
   return { buffer: name.split(".")[0]!, offset: name.endsWith(".1") ? 256 : 0, bytes: bytesOf(t) };
 };

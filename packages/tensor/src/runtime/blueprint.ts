@@ -6,8 +6,9 @@ import { leaf, type LeafAttrs } from "../ops/leaf.ts";
 import { type Aval, show, sizeOf } from "../shape.ts";
 import type { Tensor, Trace } from "../tensor.ts";
 import { fuse } from "../trace/fuse.ts";
+import type { Stretch } from "../trace/memory.ts";
 import { collect } from "./host.ts";
-import { bytesOf, type Place } from "./placement.ts";
+import { bytesOf } from "./placement.ts";
 import { aligned } from "./plan.ts";
 import type { MemoryPlan, Outputs } from "./runtime.ts";
 import { type Call, schedule, type Schedule } from "./schedule.ts";
@@ -101,7 +102,7 @@ export function draft(store: DeviceStore, build: (trace: Trace) => Outputs, targ
   const tensors = Object.values(results);
 
   const given: (Aval & { readonly name: string; readonly tensor: Tensor })[] = [];
-  const places = new Map<Tensor, Place>();
+  const places = new Map<Tensor, Stretch>();
   const constants = new Map<string, Constant>();
   for (const {
     op,
@@ -130,7 +131,7 @@ export function draft(store: DeviceStore, build: (trace: Trace) => Outputs, targ
     const t = given[i]?.tensor;
     if (t !== undefined) places.set(t, { buffer: INPUTS, offset, bytes: bytesOf(t) });
   });
-  const leafPlace = (t: Tensor): Place => {
+  const leafPlace = (t: Tensor): Stretch => {
     const place = places.get(t);
     if (place === undefined)
       throw new TraceError(

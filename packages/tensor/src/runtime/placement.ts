@@ -5,13 +5,7 @@ import { leaf } from "../ops/leaf.ts";
 import { type Aval, sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Step } from "../trace/fuse.ts";
-
-/** A stretch of a named buffer, in bytes. */
-export interface Place {
-  readonly buffer: string;
-  readonly offset: number;
-  readonly bytes: number;
-}
+import type { Stretch } from "../trace/memory.ts";
 
 /** Where values live. */
 export interface Placement {
@@ -20,7 +14,7 @@ export interface Placement {
   /** The value whose memory a tensor has: itself, or what it is a view or an update of. */
   readonly root: (t: Tensor) => Tensor;
   /** The named buffer that a root lives in; undefined for a value that needs a slot. */
-  readonly place: (root: Tensor) => Place | undefined;
+  readonly place: (root: Tensor) => Stretch | undefined;
 }
 
 /** Bytes of a value. */
@@ -29,7 +23,7 @@ export const bytesOf = ({ shape, dtype }: Aval): number => sizeOf(shape) * bytes
 /** Whether a step touches memory: leaves are there, and views are another shape of what is there. */
 const works = ({ op }: Step): boolean => op !== leaf && (op.aliases === undefined || op.updates === true);
 
-const overlap = (a: Place | undefined, b: Place): boolean =>
+const overlap = (a: Stretch | undefined, b: Stretch): boolean =>
   a !== undefined && a.buffer === b.buffer && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
 
 /**
@@ -44,7 +38,11 @@ const overlap = (a: Place | undefined, b: Place): boolean =>
  * @param outputs values read at the end of the run.
  * @param leafPlace where a leaf lives.
  */
-export function place(steps: readonly Step[], outputs: readonly Tensor[], leafPlace: (t: Tensor) => Place): Placement {
+export function place(
+  steps: readonly Step[],
+  outputs: readonly Tensor[],
+  leafPlace: (t: Tensor) => Stretch,
+): Placement {
   const made = new Map<Tensor, { readonly step: Step; readonly at: number }>();
   steps.forEach((step, at) => step.op !== leaf && step.outputs.forEach((t) => made.set(t, { step, at })));
 
@@ -61,8 +59,8 @@ export function place(steps: readonly Step[], outputs: readonly Tensor[], leafPl
     return r;
   };
 
-  const places = new Map<Tensor, Place>();
-  const placeOf = (t: Tensor): Place | undefined => {
+  const places = new Map<Tensor, Stretch>();
+  const placeOf = (t: Tensor): Stretch | undefined => {
     const r = root(t);
     if (!made.has(r) && !places.has(r)) places.set(r, leafPlace(r));
     return places.get(r);
@@ -78,19 +76,19 @@ export function place(steps: readonly Step[], outputs: readonly Tensor[], leafPl
     }
   });
   const kept = new Set(outputs.map(root));
-  const touches = (at: number, p: Place): boolean => {
+  const touches = (at: number, p: Stretch): boolean => {
     const step = steps[at] as Step; // callers pass indices of steps
     return works(step) && [...step.inputs, ...step.outputs].some((t) => overlap(placeOf(t), p));
   };
-  const writes = (at: number, p: Place): boolean => {
+  const writes = (at: number, p: Stretch): boolean => {
     const step = steps[at] as Step; // callers pass indices of steps
     return works(step) && step.outputs.some((t) => overlap(placeOf(t), p));
   };
-  const usesBuffer = (tensors: readonly Tensor[], { buffer }: Place): boolean =>
+  const usesBuffer = (tensors: readonly Tensor[], { buffer }: Stretch): boolean =>
     tensors.some((t) => placeOf(t)?.buffer === buffer);
 
   /** Where the assignment at step `at` may have its value made. */
-  const direct = (at: number): Place | undefined => {
+  const direct = (at: number): Stretch | undefined => {
     const [target, value] = (steps[at] as Step).inputs;
     if (target === undefined || value === undefined) return undefined;
     const p = placeOf(target);

@@ -6,8 +6,9 @@ import type { Target } from "../kernels/target.ts";
 import type { Lowering } from "../ops/op.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Step } from "../trace/fuse.ts";
+import type { Stretch } from "../trace/memory.ts";
 import { showBytes } from "./device.ts";
-import { bytesOf, type Place, place } from "./placement.ts";
+import { bytesOf, place } from "./placement.ts";
 import { type Life, pack, peak, type SlotPlace } from "./plan.ts";
 import { padded } from "./transfer.ts";
 
@@ -45,8 +46,8 @@ interface Passing extends Life {
   readonly reads: number[];
   readonly writes: number[];
 }
-type Memory = Place | Passing;
-const isPlace = (memory: Memory): memory is Place => "buffer" in memory;
+type Memory = Stretch | Passing;
+const isPlace = (memory: Memory): memory is Stretch => "buffer" in memory;
 
 /**
  * Lowers steps and plans their memory.
@@ -57,7 +58,7 @@ const isPlace = (memory: Memory): memory is Place => "buffer" in memory;
 export function schedule(
   steps: readonly Step[],
   outputs: readonly Tensor[],
-  leafPlace: (t: Tensor) => Place,
+  leafPlace: (t: Tensor) => Stretch,
   target: Target,
 ): Schedule {
   const placement = place(steps, outputs, leafPlace);

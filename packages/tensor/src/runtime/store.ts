@@ -1,8 +1,9 @@
 /** @file Named parameters on the device: uploaded when a compiled program first reaches them, alone or side by side in buckets. */
 import { TraceError } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
+import type { Stretch } from "../trace/memory.ts";
 import { type Device, usage } from "./device.ts";
-import { bytesOf, type Place } from "./placement.ts";
+import { bytesOf } from "./placement.ts";
 import {
   type Bucket,
   type Declaration,
@@ -26,7 +27,7 @@ interface Block {
 
 interface Entry {
   readonly declaration: Declaration;
-  readonly place: Place;
+  readonly place: Stretch;
 }
 
 /** The device's store. Parameters of one group share buffers; every other parameter has its own. */
@@ -92,7 +93,7 @@ export class DeviceStore implements Store {
   }
 
   /** Where a parameter lies. The buffer is the parameter itself or its bucket. */
-  place(name: string): Place {
+  place(name: string): Stretch {
     return this.#entry(name).place;
   }
 
