@@ -2,14 +2,12 @@
 import { bytesPerElement } from "../dtype.ts";
 import type { Lowering, Spec } from "../ops/op.ts";
 import { type Aval, sizeOf } from "../shape.ts";
-import { type Dispatch, grid, input, output, type OperandRange, scratch } from "./kernel.ts";
+import { type Dispatch, input, output, type OperandRange, scratch } from "./kernel.ts";
 import { lowerLoop } from "./map.ts";
 import { lowerRows } from "./rows.ts";
 import type { Target } from "./target.ts";
 import { flat } from "./walk.ts";
-import { checkBindings, dispatch, GROUP, MAIN, wgsl } from "./wgsl.ts";
-
-const THREADS = 64;
+import { checkBindings, dispatch, eachItem, itemGroups, wgsl } from "./wgsl.ts";
 
 interface Block {
   readonly first: number;
@@ -53,21 +51,16 @@ export function gatherLowering({ inputs, outputs }: Spec, target: Target): Lower
         { name: "y", type, operand: output(0) },
       ],
       sizes: { count, width: D / unit, first, rows, vocabulary: V },
-      workgroups: grid(Math.ceil(count / THREADS), target.maxWorkgroups),
-      code: wgsl`
-        @compute @workgroup_size(${THREADS})
-        fn main(${MAIN}) {
-          let i = ${GROUP} * ${THREADS}u + thread;
-          if (i >= sizes.count) { return; }
-          let id = ids[i / sizes.width];
-          let row = u32(id) - sizes.first;
-          if (id >= i32(sizes.first) && row < sizes.rows) {
-            let place = row * sizes.width + i % sizes.width;
-            y[i] = ${load};
-          } else if (sizes.first == 0u && (id < 0 || u32(id) >= sizes.vocabulary)) {
-            y[i] = ${type}();
-          }
-        }`,
+      workgroups: itemGroups(count, target),
+      code: eachItem(wgsl`
+        let id = ids[i / sizes.width];
+        let row = u32(id) - sizes.first;
+        if (id >= i32(sizes.first) && row < sizes.rows) {
+          let place = row * sizes.width + i % sizes.width;
+          y[i] = ${load};
+        } else if (sizes.first == 0u && (id < 0 || u32(id) >= sizes.vocabulary)) {
+          y[i] = ${type}();
+        }`),
     }),
   );
   return { dispatches };
@@ -129,22 +122,17 @@ const linkEqual = (N: number, target: Target): Dispatch =>
       { name: "chain", type: "u32", operand: scratch(0, "write") },
     ],
     sizes: { count: N },
-    workgroups: grid(Math.ceil(N / THREADS), target.maxWorkgroups),
-    code: wgsl`
-      @compute @workgroup_size(${THREADS})
-      fn main(${MAIN}) {
-        let i = ${GROUP} * ${THREADS}u + thread;
-        if (i >= sizes.count) { return; }
-        let id = ids[i];
-        var mark = 0u;
-        for (var j = 0u; j < i; j++) {
-          if (ids[j] == id) {
-            mark = ${LATER};
-            break;
-          }
+    workgroups: itemGroups(N, target),
+    code: eachItem(wgsl`
+      let id = ids[i];
+      var mark = 0u;
+      for (var j = 0u; j < i; j++) {
+        if (ids[j] == id) {
+          mark = ${LATER};
+          break;
         }
-        var next = i + 1u;
-        while (next < sizes.count && ids[next] != id) { next++; }
-        chain[i] = mark | next;
-      }`,
+      }
+      var next = i + 1u;
+      while (next < sizes.count && ids[next] != id) { next++; }
+      chain[i] = mark | next;`),
   });

@@ -2,11 +2,11 @@ import type { SliceAttrs } from "../ops/layout.ts";
 /** @file Copies: slices, concatenations, transpositions, and rows written into a cache. */
 import type { Lowering, Spec } from "../ops/op.ts";
 import { type Aval, sizeOf, stridesOf } from "../shape.ts";
-import { grid, input, output } from "./kernel.ts";
+import { input, output } from "./kernel.ts";
 import { lowerCopy } from "./map.ts";
 import type { Target } from "./target.ts";
 import { flat, walk } from "./walk.ts";
-import { checkBindings, dispatch, GROUP, MAIN, wgsl } from "./wgsl.ts";
+import { checkBindings, dispatch, eachItem, itemGroups, wgsl } from "./wgsl.ts";
 
 /** x [outer, length, inner] → rows start … start + count of the middle axis. */
 export function sliceLowering({ inputs, outputs, attrs }: Spec<SliceAttrs>, target: Target): Lowering {
@@ -53,8 +53,6 @@ export function transposeLowering(
   return { dispatches: lowerCopy("transpose", from, { operand: output(0), aval: y, walk: flat(size) }, size, target) };
 }
 
-const THREADS = 64;
-
 /** rows [B, T, inner] into cache [B, S, inner], from row start[b] on; what passes S is dropped. */
 export function updateRowsLowering({ inputs }: Spec, target: Target): Lowering {
   const [cache, rows, start] = inputs as readonly [Aval, Aval, Aval]; // updateRows has three
@@ -75,17 +73,12 @@ export function updateRowsLowering({ inputs }: Spec, target: Target): Lowering {
           { name: "start", type: start.dtype, operand: input(2) },
         ],
         sizes: { count, length, added, inner: inner / unit },
-        workgroups: grid(Math.ceil(count / THREADS), target.maxWorkgroups),
-        code: wgsl`
-          @compute @workgroup_size(${THREADS})
-          fn main(${MAIN}) {
-            let i = ${GROUP} * ${THREADS}u + thread;
-            if (i >= sizes.count) { return; }
-            let row = i / sizes.inner;
-            let to = start[row / sizes.added] + i32(row % sizes.added);
-            if (to < 0 || to >= i32(sizes.length)) { return; }
-            cache[(row / sizes.added * sizes.length + u32(to)) * sizes.inner + i % sizes.inner] = rows[i];
-          }`,
+        workgroups: itemGroups(count, target),
+        code: eachItem(wgsl`
+          let row = i / sizes.inner;
+          let place = start[row / sizes.added] + i32(row % sizes.added);
+          if (place < 0 || place >= i32(sizes.length)) { continue; }
+          cache[(row / sizes.added * sizes.length + u32(place)) * sizes.inner + i % sizes.inner] = rows[i];`),
       }),
     ],
   };

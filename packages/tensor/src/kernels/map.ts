@@ -6,7 +6,7 @@ import { type Aval, show, sizeOf } from "../shape.ts";
 import { type Dispatch, input, type Operand, output } from "./kernel.ts";
 import type { Target } from "./target.ts";
 import { address, broadcast, flat, grain, isFlat, type Walk } from "./walk.ts";
-import { type Binding, bytesOf, checkBindings, dispatch, type Size, wgsl } from "./wgsl.ts";
+import { type Binding, bytesOf, checkBindings, dispatch, eachItem, itemGroups, type Size } from "./wgsl.ts";
 
 /** A tensor that a loop reads or writes, and where it finds the element of an index. */
 export interface Access {
@@ -34,10 +34,6 @@ export interface Body {
   readonly lines: readonly string[];
   readonly value: string;
 }
-
-const THREADS = 256;
-/** Workgroups that keep a software adapter busy, each going through the elements in strides; a GPU gets one for each 256. */
-const LANES_GROUPS = 32;
 
 /** Dispatches of a loop: vectors of four as far as they go, single elements for the rest, in chunks that can be bound. */
 export function lowerLoop(loop: Loop, target: Target): readonly Dispatch[] {
@@ -157,25 +153,20 @@ function lowerPart({ label, size, reads, write, raw = false, body }: Loop, part:
   const { dtype } = write.aval;
   const store = dtype === "f32" || raw ? value : `${unit === 4 ? `vec4<${dtype}>` : dtype}(${value})`;
   const y = loads.place(write, "y");
-  const groups = Math.ceil((part.end - part.first) / unit / THREADS);
   return dispatch({
     label: `${label}${unit === 4 ? " vec4" : ""}`,
     bindings: loads.bindings,
     sizes,
-    workgroups: [Math.min(groups, target.family === "lanes" ? LANES_GROUPS : target.maxWorkgroups), 1, 1],
+    workgroups: itemGroups((part.end - part.first) / unit, target),
     cost: {
       flops: size * Math.max(1, lines.length),
       bytes: [...reads, write].reduce((n, a) => n + bytesOf(a.aval), 0),
     },
-    code: wgsl`
-      @compute @workgroup_size(${THREADS})
-      fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-        ${[...loads.before, ...before].join("\n")}
-        for (var i = sizes.first + id.x; i < sizes.end; i += groups.x * ${THREADS}u) {
-          ${[...loads.inside, ...lines].join("\n")}
-          ${y} = ${store};
-        }
-      }`,
+    code: eachItem([...loads.inside, ...lines, `${y} = ${store};`].join("\n"), {
+      first: "sizes.first",
+      end: "sizes.end",
+      before: [...loads.before, ...before].join("\n"),
+    }),
   });
 }
 

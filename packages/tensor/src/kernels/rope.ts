@@ -1,11 +1,9 @@
 /** @file Rotary positions: a thread turns one pair of elements, or four pairs, of a head. */
 import type { Lowering, Spec } from "../ops/op.ts";
 import type { RopeAttrs } from "../ops/rope.ts";
-import { grid, input, output } from "./kernel.ts";
+import { input, output } from "./kernel.ts";
 import type { Target } from "./target.ts";
-import { bytesOf, checkBindings, dispatch, float, GROUP, MAIN, wgsl } from "./wgsl.ts";
-
-const THREADS = 64;
+import { bytesOf, checkBindings, dispatch, eachItem, float, itemGroups, wgsl } from "./wgsl.ts";
 
 /** x [B, T, H, E], positions [B or 1, T], table [P, R] → x with the first R elements of every head turned. */
 export function ropeLowering({ inputs, outputs, attrs }: Spec<RopeAttrs>, target: Target): Lowering {
@@ -37,29 +35,26 @@ export function ropeLowering({ inputs, outputs, attrs }: Spec<RopeAttrs>, target
           last: P - 1,
           sign: float(attrs.inverse ? -1 : 1),
         },
-        workgroups: grid(Math.ceil(count / THREADS), target.maxWorkgroups),
+        workgroups: itemGroups(count, target),
         cost: { flops: 6 * B * T * H * (R / 2), bytes: [...inputs, ...outputs].reduce((n, t) => n + bytesOf(t), 0) },
-        code: wgsl`
-          @compute @workgroup_size(${THREADS})
-          fn main(${MAIN}) {
-            let item = ${GROUP} * ${THREADS}u + thread;
-            if (item >= sizes.count) { return; }
-            let items = sizes.half + sizes.rest;
-            let head = item / items;
-            let i = item % items;
-            let first = head * (2u * sizes.half + sizes.rest);
-            if (i >= sizes.half) {
-              y[first + sizes.half + i] = x[first + sizes.half + i];
-              return;
-            }
-            let position = u32(clamp(positions[head / sizes.heads % sizes.positions], 0, i32(sizes.last)));
-            let cosine = angles[position * 2u * sizes.half + i];
-            let sine = angles[position * 2u * sizes.half + sizes.half + i] * sizes.sign;
-            let a = x[first + i];
-            let b = x[first + sizes.half + i];
-            y[first + i] = a * cosine - b * sine;
-            y[first + sizes.half + i] = b * cosine + a * sine;
-          }`,
+        code: eachItem(wgsl`
+          let items = sizes.half + sizes.rest;
+          let head = i / items;
+          let pair = i % items;
+          let a = head * (items + sizes.half) + pair;
+          let b = a + sizes.half;
+          if (pair >= sizes.half) {
+            y[b] = x[b];
+            continue;
+          }
+          let position = u32(clamp(positions[head / sizes.heads % sizes.positions], 0, i32(sizes.last)));
+          let angle = position * 2u * sizes.half + pair;
+          let cosine = angles[angle];
+          let sine = angles[angle + sizes.half] * sizes.sign;
+          let xa = x[a];
+          let xb = x[b];
+          y[a] = xa * cosine - xb * sine;
+          y[b] = xb * cosine + xa * sine;`),
       }),
     ],
   };

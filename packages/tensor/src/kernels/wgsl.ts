@@ -82,3 +82,25 @@ export const MAIN = `@builtin(local_invocation_index) thread: u32, @builtin(work
 
 /** Number of this workgroup in a grid from `grid()`. */
 export const GROUP = `(group.x + group.y * groups.x)`;
+
+/** Threads of a workgroup that goes through items in strides. */
+const STRIDE = 256;
+/** Workgroups that keep a software adapter busy; a GPU gets one for every 256 items. */
+const LANES_GROUPS = 32;
+
+/** Workgroups for a loop of `eachItem` over `count` items. */
+export const itemGroups = (count: number, { family, maxWorkgroups }: Target): readonly [number, number, number] => [
+  Math.min(Math.max(1, Math.ceil(count / STRIDE)), family === "lanes" ? LANES_GROUPS : maxWorkgroups),
+  1,
+  1,
+];
+
+/** The entry point of a kernel that does `statements` for every item i from `first` to `end`; `before` stands outside. */
+export const eachItem = (statements: string, { first = "0u", end = "sizes.count", before = "" } = {}): string => wgsl`
+  @compute @workgroup_size(${STRIDE})
+  fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    ${before}
+    for (var i = ${first} + id.x; i < ${end}; i += groups.x * ${STRIDE}u) {
+      ${statements}
+    }
+  }`;
