@@ -115,6 +115,19 @@ describe("a program on the device", () => {
     );
   });
 
+  it("finishes what was submitted before it was disposed of, and nothing after", async () => {
+    const own = deviceRuntime(await requestDevice());
+    const program = await own.compile(own.store(), (t) => ({ y: square(t.input("x", [4])) }));
+    const running = program.run({ x: [1, 2, 3, 4] });
+    program.dispose();
+    expect((await running)["y"]).toEqual(Float32Array.of(1, 4, 9, 16));
+    await expect(program.run({ x: [1, 2, 3, 4] })).rejects.toThrow(
+      new DeviceError("the program has been disposed of."),
+    );
+    expect(own.allocated()).toEqual({});
+    own.dispose();
+  });
+
   it("refuses a store of another runtime", async () => {
     await expect(runtime.compile(hostRuntime().store(), () => ({}))).rejects.toThrow(DeviceError);
   });

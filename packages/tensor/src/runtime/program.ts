@@ -35,6 +35,7 @@ export class DeviceProgram implements Program, Tenant {
   /** Staging buffers that no run is using. */
   readonly #staging: GPUBuffer[] = [];
   #profiler: Profiler | null = null;
+  #disposed = false;
   #pipelines: readonly GPUComputePipeline[] = [];
   #groups: GPUBindGroup[] = [];
   #copies: readonly {
@@ -109,6 +110,7 @@ export class DeviceProgram implements Program, Tenant {
 
   async run(inputs: Readonly<Record<string, Source>>): Promise<Readonly<Record<string, Values>>> {
     this.#device.check();
+    if (this.#disposed) throw new DeviceError("the program has been disposed of.");
     const { queue } = this.#device.gpu;
     for (const { name, write } of this.#writers) {
       const values = inputs[name];
@@ -133,6 +135,7 @@ export class DeviceProgram implements Program, Tenant {
   }
 
   dispose(): void {
+    this.#disposed = true;
     this.#workspace.dismiss(this);
     this.#profiler?.dispose();
     for (const buffer of [this.#inputs, this.#sizes, ...this.#staging.splice(0)])
@@ -197,7 +200,8 @@ export class DeviceProgram implements Program, Tenant {
       ]),
     );
     staging.unmap();
-    this.#staging.push(staging);
+    if (this.#disposed) this.#device.free(staging);
+    else this.#staging.push(staging);
     return values;
   }
 
