@@ -19,6 +19,7 @@ import {
   ShapeError,
   square,
   sum,
+  type Trace,
   TraceError,
 } from "../src/index.ts";
 import { declareMlp, mlpBatch, mlpStep, trainMlp } from "./mlp.ts";
@@ -91,6 +92,19 @@ describe("a program on the device", () => {
     program.dispose();
   });
 
+  it("uploads a constant once, however many programs use it", async () => {
+    const own = deviceRuntime(await requestDevice());
+    const make = vi.fn(() => Float32Array.of(1, 2, 3, 4));
+    const build = (t: Trace) => ({ y: add(t.constant("table", [4], make), t.input("x", [4])) });
+    for (let i = 0; i < 2; i++) {
+      const program = await own.compile(own.store(), build);
+      expect((await program.run({ x: [1, 1, 1, 1] }))["y"]).toEqual(Float32Array.of(2, 3, 4, 5));
+      program.dispose();
+    }
+    expect(make).toHaveBeenCalledTimes(1);
+    own.dispose();
+  });
+
   it("names a missing input, and one of the wrong length", async () => {
     const program = await runtime.compile(runtime.store(), (t) => ({ y: square(t.input("x", [4])) }));
     await expect(program.run({})).rejects.toThrow(new ShapeError("run: input x is missing."));
@@ -152,7 +166,7 @@ describe("memory", () => {
 
   it("is shared by programs: two of them need little more than the larger", async () => {
     const own = deviceRuntime(await requestDevice());
-    const evaluate = (size: number) => (t: Parameters<typeof mlpStep>[0]) => {
+    const evaluate = (size: number) => (t: Trace) => {
       const x = t.input("x", [size]);
       return { y: mul(square(x), add(x, square(x))) };
     };
