@@ -49,7 +49,7 @@ export interface Blueprint {
 
 /** Names of buffers that are no parameter's. A space keeps them apart from parameters. */
 export const INPUTS = "the inputs";
-export const constantKey = (name: string, { shape }: Aval): string => `constant ${name} ${show(shape)}`;
+const constantKey = (name: string, { shape }: Aval): string => `constant ${name} ${show(shape)}`;
 
 /** Staging buffers a program starts with: two runs may wait to be read, as a trainer's do, while the next fills another. */
 export const STAGING = 3;

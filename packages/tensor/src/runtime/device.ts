@@ -87,7 +87,9 @@ function targetOf(info: GPUAdapterInfo, { features, limits }: GPUDevice, family:
   };
 }
 
-/** A device with its account of memory. Whatever fails on it later is thrown by the next `check`. */
+/**
+ * A device with its account of memory; `requestDevice` makes it. Whatever fails on it later is thrown by the next `check`.
+ */
 export class Device {
   /** Instances outlive their devices, whoever made them: see runtime/node.ts. */
   static readonly #instances = new Set<GPU>();

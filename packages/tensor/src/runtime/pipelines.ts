@@ -47,7 +47,7 @@ async function build({ gpu, shaders }: Device, { label, code }: Kernel): Promise
 }
 
 /** A message with the lines around the place it is about, numbered. */
-export function excerpt(code: string, message: string, line: number, column: number): string {
+function excerpt(code: string, message: string, line: number, column: number): string {
   const lines = code.split("\n");
   const first = Math.max(1, line - 3);
   const shown = lines.slice(first - 1, line + 3).map((text, i) => {

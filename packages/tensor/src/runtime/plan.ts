@@ -1,7 +1,7 @@
 /** @file Which values may share memory: each value lives from the first dispatch that touches it to the last. */
 
 /** Offsets at which WebGPU lets a buffer be bound, on every adapter. */
-export const ALIGNMENT = 256;
+const ALIGNMENT = 256;
 
 /** The next offset that may be bound. */
 export const aligned = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
