@@ -1,2 +1,165 @@
-import type { Lowering } from "../ops/op.ts";
-export const matmulLowering = (..._: readonly unknown[]): Lowering => { throw new Error("matmulLowering"); };
+/**
+ * @file Lowers a matrix product: cuts what no binding holds into blocks, gives each block a kernel, and cuts the sum
+ * where the result alone makes too little work to share.
+ */
+import { bytesPerElement } from "../dtype.ts";
+import { DeviceError } from "../errors.ts";
+import type { MatmulAttrs } from "../ops/linear.ts";
+import type { Lowering, Spec } from "../ops/op.ts";
+import type { Aval } from "../shape.ts";
+import { type Dispatch, type Operand, type OperandRange, grid, input, output, scratch } from "./kernel.ts";
+import { type Axis, type Block, type Choice, type Matrix, type Product, type Span, choose } from "./matmul-choice.ts";
+import { loaderOf, range, sumKernel, widthFor, words } from "./matmul-parts.ts";
+import type { Target } from "./target.ts";
+
+/**
+ * C = A·B in layout `nn`, `nt` or `tn`, plus a bias of N elements where there is a third input.
+ * @throws {ShapeError} for integer operands.
+ * @throws {DeviceError} if the least part that an operand can be cut into is larger than a binding.
+ */
+export function matmulLowering({ inputs, outputs, attrs: { layout } }: Spec<MatmulAttrs>, target: Target): Lowering {
+  const [first, second, third] = inputs as readonly [Aval, Aval, Aval?]; // `infer` saw to it
+  const [M = 0, N = 0] = outputs[0]?.shape ?? [];
+  const K = first.shape[layout === "tn" ? 0 : 1] ?? 0;
+  const product: Product = {
+    layout,
+    a: layout === "tn" ? matrix(first, "K", "M") : matrix(first, "M", "K"),
+    b: layout === "nt" ? matrix(second, "N", "K") : matrix(second, "K", "N"),
+    bias: loaderOf(third?.dtype ?? second.dtype),
+    biased: third !== undefined,
+    ldc: N,
+  };
+  // An axis is cut where the rows along it do not fit a binding, in any matrix that has rows along it.
+  const rowBytes = (axis: Axis): number[] =>
+    [product.a, product.b].filter((x) => x.rows === axis).map((x) => x.rowBytes);
+  const ks = cut(K, rowBytes("K"), target.maxBinding);
+  const ns = cut(N, rowBytes("N"), target.maxBinding);
+  const ms = cut(M, [...rowBytes("M"), 4 * N], target.maxBinding);
+  const rectangles = ms.flatMap((m) => ns.map((n) => rectangle(product, m, n, ks, target)));
+  const scratchBytes = Math.max(...rectangles.map((r) => r.scratchBytes));
+  return { dispatches: rectangles.flatMap((r) => r.dispatches), ...(scratchBytes > 0 && { scratch: [scratchBytes] }) };
+}
+
+function matrix({ shape, dtype }: Aval, rows: Axis, columns: Axis): Matrix {
+  const ld = shape[1] ?? 0;
+  const bytes = bytesPerElement[dtype];
+  return { rows, columns, ld, bytes, rowBytes: ld * bytes, loader: loaderOf(dtype) };
+}
+
+/**
+ * Spans of an axis so that those rows of every matrix fit a binding and begin where a binding may: at a multiple of 256
+ * bytes, and of 4 columns for the matrices that have columns along the axis.
+ */
+function cut(extent: number, rowBytes: readonly number[], maxBinding: number): readonly Span[] {
+  const widest = Math.max(0, ...rowBytes);
+  if (widest * extent <= maxBinding) return [{ start: 0, length: extent, cut: false }];
+  const fit = Math.floor(maxBinding / widest);
+  // bytes & −bytes is the power of two in a row's bytes.
+  const least = Math.max(4, ...rowBytes.map((bytes) => 256 / Math.min(256, bytes & -bytes)));
+  // Whole tiles where there is room for them.
+  const unit = fit >= 64 ? Math.max(64, least) : least;
+  const length = Math.floor(fit / unit) * unit;
+  if (length === 0)
+    throw new DeviceError(
+      `matmul: ${least} rows of ${widest} bytes are the least that can be bound, but a binding holds ${maxBinding} bytes: use a device with larger bindings, or a narrower matrix.`,
+    );
+  return range(Math.ceil(extent / length)).map((i) => ({
+    start: i * length,
+    length: Math.min(length, extent - i * length),
+    cut: true,
+  }));
+}
+
+/** The rows of a matrix that a block needs; all of it where the axis is not cut. */
+const rowsIn = (span: Span, rowBytes: number): OperandRange =>
+  span.cut ? { offset: span.start * rowBytes, size: Math.ceil((span.length * rowBytes) / 4) * 4 } : {};
+
+/** What computes one rectangle of the result. */
+interface Rectangle {
+  readonly dispatches: readonly Dispatch[];
+  readonly scratchBytes: number;
+}
+
+/** Blocks of the sum follow one another. One that is a single part goes to the result; parts go to planes and are added. */
+function rectangle(product: Product, m: Span, n: Span, ks: readonly Span[], target: Target): Rectangle {
+  const { ldc, biased } = product;
+  const result = output(0, rowsIn(m, 4 * ldc));
+  const dispatches: Dispatch[] = [];
+  let scratchBytes = 0;
+  for (const k of ks) {
+    const block = { M: m, N: n, K: k };
+    const choice = choose(product, block, target);
+    const planes = Math.ceil(k.length / choice.chunk);
+    const keep = dispatches.length > 0;
+    const bias = biased && k === ks.at(-1);
+    if (planes === 1 && !keep) {
+      dispatches.push(multiply(product, block, choice, { to: result, c0: n.start, ldc, biased: bias }, target));
+      continue;
+    }
+    scratchBytes = Math.max(scratchBytes, 4 * m.length * n.length * planes);
+    dispatches.push(
+      multiply(product, block, choice, { to: scratch(0, "write"), c0: 0, ldc: n.length, biased: false }, target),
+    );
+    dispatches.push(addUp(product, m, { to: result, planes, keep, biased: bias }, target));
+  }
+  return { dispatches, scratchBytes };
+}
+
+/** Where a product goes: the element at which the block or the first of its planes begins, and elements from row to row. */
+interface Destination {
+  readonly to: Operand;
+  readonly c0: number;
+  readonly ldc: number;
+  readonly biased: boolean;
+}
+
+function multiply(
+  product: Product,
+  block: Block,
+  choice: Choice,
+  { to, c0, ldc, biased }: Destination,
+  target: Target,
+): Dispatch {
+  const { a, b } = product;
+  const [M, N, K] = [block.M.length, block.N.length, block.K.length];
+  const { kernel, rows, columns, chunk } = choice;
+  const across = Math.ceil(N / columns);
+  const tiles = Math.ceil(M / rows) * across;
+  const left = input(0, rowsIn(block[a.rows], a.rowBytes));
+  const [x, y] = grid(tiles, target.maxWorkgroups);
+  return {
+    kernel,
+    operands: [left, input(1, rowsIn(block[b.rows], b.rowBytes)), biased ? input(2) : left, to],
+    sizes: words({
+      ...{ M, N, K, lda: a.ld, ldb: b.ld, ldc, a0: block[a.columns].start, b0: block[b.columns].start, c0 },
+      ...{ chunk, plane: M * N, across, tiles, biased: biased ? 1 : 0, bias0: block.N.start },
+    }),
+    workgroups: [x, y, Math.ceil(K / chunk)],
+    cost: { flops: 2 * M * N * K, bytes: M * K * a.bytes + K * N * b.bytes + 4 * M * N },
+  };
+}
+
+/** Adds planes and bias to their rows of the result, or puts them there. Where a sum is in parts, N is whole. */
+function addUp(
+  { bias, ldc }: Product,
+  m: Span,
+  {
+    to,
+    planes,
+    keep,
+    biased,
+  }: { readonly to: Operand; readonly planes: number; readonly keep: boolean; readonly biased: boolean },
+  target: Target,
+): Dispatch {
+  const count = m.length * ldc;
+  const width = widthFor(4, ldc);
+  const from = scratch(0, "read");
+  const [x, y] = grid(Math.ceil(count / width / 64), target.maxWorkgroups);
+  return {
+    kernel: sumKernel(bias, width),
+    operands: [from, biased ? input(2) : from, to],
+    sizes: [count, planes, ldc, biased ? 1 : 0, 0, keep ? 1 : 0],
+    workgroups: [x, y, 1],
+    cost: { flops: planes * count, bytes: 4 * (planes + 1) * count },
+  };
+}

@@ -1,0 +1,148 @@
+/** @file Which kernel computes a block of a matrix product: by adapter, layout, shape and alignment. */
+import type { MatmulLayout } from "../ops/linear.ts";
+import type { Kernel } from "./kernel.ts";
+import { type LanesTile, lanesKernel } from "./matmul-lanes.ts";
+import { type Formats, type Loader, type Reading, widthFor } from "./matmul-parts.ts";
+import { type SharedTile, tilesKernel } from "./matmul-tiles.ts";
+import type { Target } from "./target.ts";
+
+/** Rows and columns of the result, and what is summed over. */
+export type Axis = "M" | "N" | "K";
+
+/** An operand as it lies in memory, row after row. */
+export interface Matrix {
+  /** The axes that its rows and its columns are. */
+  readonly rows: Axis;
+  readonly columns: Axis;
+  /** Elements of a row, bytes of an element and of a row, and how they are read. */
+  readonly ld: number;
+  readonly bytes: number;
+  readonly rowBytes: number;
+  readonly loader: Loader;
+}
+
+/** A product of two matrices. */
+export interface Product {
+  readonly layout: MatmulLayout;
+  readonly a: Matrix;
+  readonly b: Matrix;
+  /** How a bias is read, and whether there is one. */
+  readonly bias: Loader;
+  readonly biased: boolean;
+  /** Elements of a row of the result. */
+  readonly ldc: number;
+}
+
+/** The part [start, start + length) of an axis. */
+export interface Span {
+  readonly start: number;
+  readonly length: number;
+  /** Whether it is less than the axis. */
+  readonly cut: boolean;
+}
+
+/** What one dispatch computes: some of the rows and columns, and some of the terms of their sums. */
+export type Block = Readonly<Record<Axis, Span>>;
+
+/** A kernel, and how it divides a block. */
+export interface Choice {
+  readonly kernel: Kernel;
+  /** The tile of one workgroup. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Terms of the sum in one workgroup: all of them, or fewer so that there is work to share. */
+  readonly chunk: number;
+}
+
+const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
+
+/** The kernel for a block. */
+export const choose = (product: Product, block: Block, target: Target): Choice =>
+  target.family === "lanes" ? chooseLanes(product, block, target) : chooseTiles(product, block, target);
+
+/** How an operand is read in tiles of `depth`: as widely as its rows and the block's edges allow. */
+function reading({ columns, ld, loader }: Matrix, block: Block, depth: number): Reading {
+  const { start, length } = block[columns];
+  const most = columns === "K" ? depth : 4;
+  return { loader, contiguous: columns === "K" ? "k" : "edge", width: widthFor(most, ld, start, length) };
+}
+
+type Tile = LanesTile | SharedTile;
+
+const tileCount = ({ M, N }: Block, tile: Tile): number =>
+  Math.ceil(M.length / tile.rows) * Math.ceil(N.length / tile.columns);
+
+/**
+ * Terms of one part of the sum: all K where the result has `enough` tiles, else so few that there are about `wanted`
+ * workgroups, but not under 256. Parts go to planes of scratch memory, for which N is whole, and which must fit a binding.
+ */
+function chunkOf(block: Block, tile: Tile, enough: number, wanted: number, { maxBinding }: Target): number {
+  const [K, tiles] = [block.K.length, tileCount(block, tile)];
+  const parts = Math.min(Math.ceil(wanted / tiles), Math.floor(K / 256));
+  const fits = 4 * block.M.length * block.N.length * parts <= maxBinding;
+  return tiles >= enough || parts < 2 || !fits || block.N.cut ? K : roundUp(K / parts, tile.depth);
+}
+
+/** Edges of thin tiles: ranks of an adapter, rows of a decoding batch. Up to 8 exact, since padding would cost most there. */
+const thinEdges: readonly number[] = [1, 2, 3, 4, 5, 6, 7, 8, 12, 16];
+
+/**
+ * What a tile costs on the software adapter, in instructions up to a factor: loading its panels, multiplying, storing.
+ * Fitted to lavapipe, where it ranks tiles from 8×32 to 32×64 within 10 % of their measured speed.
+ */
+const lanesCost = ({ rows, columns }: LanesTile, K: number): number =>
+  K * (13 * (rows + columns) + 0.75 * rows * columns) + 10 * rows * columns;
+
+function chooseLanes({ layout, a, b, bias, ldc }: Product, block: Block, target: Target): Choice {
+  const lanes = target.subgroup;
+  const [M, N, K] = [block.M.length, block.N.length, block.K.length];
+  // Where K is no multiple of the depth, turns are shorter: the kernel never meets half a turn.
+  const tile = (rows: number, columns: number, depth: number, along: "M" | "N" = "N"): LanesTile => ({
+    rows,
+    columns,
+    depth: widthFor(depth, K),
+    along,
+  });
+  const thin = (n: number): number[] => thinEdges.filter((edge) => edge >= n).slice(0, 1);
+  // Sums that come four to a vector make the widest tiles: 64 columns for 8 lanes. Sums that come one by one compile as
+  // slowly at half of that.
+  const four = 4 * lanes;
+  const high = Math.min(four, 32);
+  const wide = Math.max(four, Math.min(2 * four, 64));
+  const candidates = [
+    layout === "nt" ? tile(high, four, 4) : tile(high, widthFor(4, N) === 4 ? wide : four, 2),
+    tile(2 * lanes, four, 4),
+    ...thin(M).map((rows) => tile(rows, four, 4)),
+    ...thin(N).map((columns) => tile(four, columns, 4, "M")),
+  ];
+  // Few workgroups leave cores idle, so they count in fours; and another text must be worth its compilation.
+  const cost = (t: LanesTile): number => Math.ceil(tileCount(block, t) / 4) * lanesCost(t, K);
+  const best = candidates.reduce((chosen, t) => (cost(t) < 0.8 * cost(chosen) ? t : chosen));
+  const left = reading(a, block, best.depth);
+  const right = reading(b, block, best.depth);
+  // Lanes along N that hold vectors store just those; single sums are stored in vectors of neighbours.
+  const most = best.along === "M" ? best.columns : right.contiguous === "k" ? best.columns / lanes : right.width;
+  const out = widthFor(most, ldc, N, block.N.start);
+  const label = `matmul ${layout} ${best.rows}x${best.columns}x${best.depth}`;
+  const kernel = lanesKernel(label, best, { a: left, b: right, bias, out }, lanes);
+  return { ...best, kernel, chunk: chunkOf(block, best, 4, 8, target) };
+}
+
+/** Squares of 4×4 sums a thread, and halves of them for thin results. Chosen by reasoning: no GPU was measured. */
+function chooseTiles({ layout, a, b, bias, ldc }: Product, block: Block, target: Target): Choice {
+  const [M, N] = [block.M.length, block.N.length];
+  const tile: SharedTile =
+    M <= 16
+      ? { rows: 16, columns: 64, depth: 16, perThread: [2, 4] }
+      : N <= 16
+        ? { rows: 64, columns: 16, depth: 16, perThread: [2, 4] }
+        : { rows: 64, columns: 64, depth: 16, perThread: [4, 4] };
+  const formats: Formats = {
+    a: reading(a, block, 4),
+    b: reading(b, block, 4),
+    bias,
+    out: widthFor(4, ldc, N, block.N.start),
+  };
+  const kernel = tilesKernel(`matmul ${layout} ${tile.rows}x${tile.columns}x${tile.depth}`, tile, formats);
+  return { ...tile, kernel, chunk: chunkOf(block, tile, 64, 64, target) };
+}
