@@ -64,6 +64,13 @@ const programs: Readonly<Record<string, (t: Trace, rows: number, width: number) 
     const loss = g.sum(g.crossEntropy(h, ids));
     return { loss, ...byName("d", g.grad(loss, [table])) };
   },
+  products: (t, rows, width) => {
+    const [x, w, b] = [t.input("x", [rows, width]), t.input("w", [rows + 1, width]), t.input("b", [rows + 1])];
+    const half = g.linear(x, t.param("half", [rows + 1, width], "f16"), t.param("bias", [rows + 1], "f16"));
+    const narrow = g.linear(g.linear(x, t.input("down", [5, width])), t.input("up", [width, 5]));
+    const loss = g.add(g.sum(g.linear(x, w, b)), g.add(g.sum(half), g.sum(narrow)));
+    return { loss, ...byName("d", g.grad(loss, [x, w, b])) };
+  },
   rotations: (t, rows, width) => {
     const E = 4 * width;
     const x = t.input("x", [1, rows, 2, E]);
@@ -104,7 +111,8 @@ describe("shader texts", () => {
     });
 
   it("are the same for shapes of one kind, so that pipelines are shared", () => {
-    for (const [name, build] of Object.entries(programs)) {
+    // Products choose among kernels by shape.
+    for (const [name, build] of Object.entries(programs).filter(([name]) => name !== "products")) {
       const texts = (rows: number, width: number): string[] =>
         [...kernelsOf((t) => build(t, rows, width), targets["lanes of 8"]!).keys()].sort();
       expect([name, texts(80, 256)]).toEqual([name, texts(96, 512)]);

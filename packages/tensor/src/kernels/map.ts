@@ -104,8 +104,10 @@ export function loadAll(
   const [before, inside]: [string[], string[]] = [[], []];
   const bound = new Map<string, Binding>();
   const place = (a: Access, name: string): string => {
-    const key = `${a.operand.of}${a.operand.index}`;
-    const binding = bound.get(key) ?? { name, type: element(a.aval.dtype, isVector(a), raw), operand: range(a) };
+    const operand = range(a);
+    // An operand is bound once, but for one that is read by chunks and also whole.
+    const key = `${operand.of}${operand.index} ${operand.offset}`;
+    const binding = bound.get(key) ?? { name, type: element(a.aval.dtype, isVector(a), raw), operand };
     bound.set(key, binding);
     const index = isFlat(a.walk, size) ? local : "i";
     return `${binding.name}[${address(a.walk, size, { index, name, unit, vector: isVector(a), sizes })}]`;
@@ -153,14 +155,15 @@ function lowerPart({ label, size, reads, write, raw = false, body }: Loop, part:
   const { dtype } = write.aval;
   const store = dtype === "f32" || raw ? value : `${unit === 4 ? `vec4<${dtype}>` : dtype}(${value})`;
   const y = loads.place(write, "y");
+  const share = (part.end - part.first) / size;
   return dispatch({
     label: `${label}${unit === 4 ? " vec4" : ""}`,
     bindings: loads.bindings,
     sizes,
     workgroups: itemGroups((part.end - part.first) / unit, target),
     cost: {
-      flops: size * Math.max(1, lines.length),
-      bytes: [...reads, write].reduce((n, a) => n + bytesOf(a.aval), 0),
+      flops: share * size * Math.max(1, lines.length),
+      bytes: share * [...reads, write].reduce((n, a) => n + bytesOf(a.aval), 0),
     },
     code: eachItem([...loads.inside, ...lines, `${y} = ${store};`].join("\n"), {
       first: "sizes.first",
