@@ -25,6 +25,8 @@ import { accumulating, noisy, training } from "./training.ts";
 export interface DescribeOptions {
   /** Other configured methods, to stand beside this one. */
   readonly with?: readonly Adapted[];
+  /** What to adapt; a Llama and a GPT-2 if absent. */
+  readonly models?: readonly Model[];
   /** What does not hold of it, and why: a reason that is printed. */
   readonly except?: Readonly<Partial<Record<Exception, string>>>;
   /** What to run on; the f64 interpreter if absent. It is opened once and disposed of at the end. */
@@ -42,7 +44,7 @@ export interface DescribeOptions {
 export function describeMethod<Input>(
   method: Configurable<never, Input>,
   configs: readonly Input[],
-  { with: companions = [], except = {}, runtime: open }: DescribeOptions = {},
+  { with: companions = [], models = [tinyLlama(), tinyGpt2()], except = {}, runtime: open }: DescribeOptions = {},
 ): void {
   let runtime = hostRuntime();
   const tolerance: Tolerance = open ? { logits: 1e-4, gradients: 1e-3 } : { logits: 1e-5, gradients: 1e-6 };
@@ -54,7 +56,7 @@ export function describeMethod<Input>(
       afterAll(() => runtime.dispose());
     }
     for (const config of configs)
-      for (const model of [tinyLlama(), tinyGpt2()]) {
+      for (const model of models) {
         const base = randomBase(model);
         const adapted = method(config);
         const adapter = adapt(model, [adapted]);

@@ -3,6 +3,7 @@
  * @see PEFT `tuners/lora/config.py`, `tuners/tuners_utils.py`; formats recorded from version 0.21.2.
  */
 import { ConfigError, type Interchange, type JsonObject, type Site } from "@graftml/peft";
+import { sameShape, type Shape } from "@graftml/tensor";
 import { adapts, endsIn, type LoraConfig } from "./config.ts";
 
 /** What PEFT's other keys say when they say nothing. */
@@ -113,7 +114,7 @@ export const interchange: Interchange<LoraConfig> = {
         typeof layers === "number" ? [layers] : Array.isArray(layers) && layers.length === 0 ? null : (layers ?? null),
       rslora,
       init: init === "gaussian" ? init : "default",
-      bias: biased ? bias : "none",
+      bias: bias === "all" && !biased ? "none" : bias,
       rank_pattern: matching(ranks),
       alpha_pattern: matching(alphas),
     };
@@ -126,7 +127,16 @@ export const interchange: Interchange<LoraConfig> = {
         Array.from(owned, ([name, v]) => [wrapped(name) ? name.replace(/bias$/, "base_layer.bias") : name, v]),
       );
     },
-    unpack: (file) => new Map(Array.from(file, ([name, v]) => [name.replace(/\.base_layer\.bias$/, ".bias"), v])),
+    unpack: (file, { sites }) => {
+      // Beside an adapted head PEFT saves the head's own weight, which the base has.
+      const copied = new Map(sites.map((s) => [`${s.path}.base_layer.weight`, [s.out, s.in]]));
+      const isCopy = (name: string, shape: Shape): boolean => {
+        const wanted = copied.get(name);
+        return wanted !== undefined && sameShape(wanted, shape);
+      };
+      const own = [...file].filter(([name, { shape }]) => !isCopy(name, shape));
+      return new Map(own.map(([name, v]) => [name.replace(/\.base_layer\.bias$/, ".bias"), v]));
+    },
   },
 };
 

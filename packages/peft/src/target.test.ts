@@ -43,6 +43,10 @@ describe("a target", () => {
     expect(check(["up_proj", "query"])).toThrow('no linear site matches "query". There are:');
   });
 
+  it("is refused if it is empty", () => {
+    expect(check([])).toThrow("lora: its target is empty; name at least one place.");
+  });
+
   it("may be a function or an expression, and is refused if it chooses nothing", () => {
     expect(check(() => false)).toThrow("lora: no linear site of this model is chosen.");
     expect(check("model\\.decoder\\..*")).toThrow('no linear site matches "model\\.decoder\\..*"');

@@ -46,6 +46,7 @@ export function checkTarget(
 ): void {
   const ofKind = sites.filter((s) => s.kind === kind);
   const words = typeof target === "object" ? target : [target];
+  if (words.length === 0) throw new TargetError(`${method}: its target is empty; name at least one place.`);
   for (const word of words) {
     if (ofKind.some((s) => covers(typeof word === "string" && typeof target === "object" ? [word] : word, s, model)))
       continue;

@@ -1,0 +1,92 @@
+// The golden models: the kit's tiny ones in the sizes of scripts/golden/lora.py, with the weights it wrote.
+
+import { join } from "node:path";
+import { tinyGpt2, tinyLlama } from "@graftml/conformance";
+import {
+  type Base,
+  type Loaded,
+  type Model,
+  openSafetensors,
+  openScope,
+  sites,
+  declareAdapter,
+  declareBase,
+} from "@graftml/peft";
+import { fileSource } from "@graftml/peft/files";
+import {
+  crossEntropy,
+  grad,
+  hostRuntime,
+  mean,
+  reshape,
+  slice,
+  type Source,
+  type Trace,
+  type Values,
+} from "@graftml/tensor";
+
+/** Where scripts/golden/lora.py wrote. */
+export const golden = join(import.meta.dirname, "golden");
+/** Rows that both sides see. */
+const ids = [
+  [3, 17, 42, 5, 63, 1, 8],
+  [60, 2, 2, 31, 7, 55, 40],
+];
+
+const sizes = { vocabulary: 64, hidden: 16, inner: 24, heads: 4, keyHeads: 2, layers: 2, positions: 32 };
+const models: Readonly<Record<string, Model>> = { llama: tinyLlama({ sizes }), gpt2: tinyGpt2({ sizes, dropout: 0 }) };
+
+/** A golden model with its weights. */
+export async function goldenModel(name: string): Promise<{ readonly model: Model; readonly base: Base }> {
+  const model = models[name]!;
+  const file = await openSafetensors(await fileSource(join(golden, name, "model.safetensors")));
+  const linears = new Map(sites(model).flatMap((s) => (s.kind === "linear" ? [[s.weight, s]] : [])));
+  const params = new Map(sites(model).flatMap((s) => (s.kind === "param" ? [[s.path, s]] : [])));
+  return {
+    model,
+    base: {
+      names: () => params.keys(),
+      describe: (param) => ({ shape: params.get(param)!.shape, dtype: "f32" }),
+      read: async (param) => {
+        const values = await file.read(param);
+        const site = linears.get(param);
+        return site?.transposed === true ? transposed(values, site.in, site.out) : values;
+      },
+    },
+  };
+}
+
+const transposed = (values: Source, rows: number, columns: number): Float32Array =>
+  new Float32Array(values.length).map((_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!);
+
+/** What the scripts recorded for one model, by name. */
+export async function expected(name: string): Promise<(key: string) => Promise<Source>> {
+  const file = await openSafetensors(await fileSource(join(golden, name, "expected.safetensors")));
+  return (key) => file.read(key);
+}
+
+/** Logits of the rows, the loss of predicting each next token, and its gradients by names within the adapter. */
+export async function compute(
+  { model, base }: { readonly model: Model; readonly base: Base },
+  loaded: Loaded | null,
+): Promise<Readonly<Record<string, Values>>> {
+  const runtime = hostRuntime();
+  const store = runtime.store();
+  declareBase(store, base);
+  if (loaded) declareAdapter(store, loaded.adapter, base, { seed: 0, state: loaded.state });
+  const build = (trace: Trace) => {
+    const scope = openScope(trace, loaded?.adapter.layers ?? [], { train: false, model: model.info });
+    const [batch, length] = [ids.length, ids[0]!.length];
+    const y = model.head(scope, model.forward(scope, model.inputs(trace, { batch, length })));
+    const predicting = reshape(slice(y, 1, 0, length - 1), [-1, model.info.vocabulary]);
+    const loss = mean(crossEntropy(predicting, trace.input("labels", [batch * (length - 1)], "i32")));
+    const owned = loaded?.adapter.owned ?? [];
+    const gradients = grad(
+      loss,
+      owned.map((o) => trace.param(o.name, o.shape)),
+    );
+    return { y, loss, ...Object.fromEntries(owned.map((o, i) => [o.name.slice("default/".length), gradients[i]!])) };
+  };
+  const program = await runtime.compile(store, build);
+  return program.run({ ids: ids.flat(), labels: ids.flatMap((row) => row.slice(1)) });
+}
