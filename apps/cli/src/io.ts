@@ -8,7 +8,7 @@ export interface Io {
   readonly json: boolean;
   /** Whether stderr is a terminal that lines can be rewritten on. */
   readonly live: boolean;
-  /** Columns of the terminal. */
+  /** Columns of the terminal; Infinity where there is none. */
   readonly width: number;
   /** Writes to stdout. */
   out(text: string): void;
@@ -23,7 +23,7 @@ export const processIo = ({ json }: { readonly json: boolean }): Io => ({
   json,
   live: process.stderr.isTTY && !json && process.env["TERM"] !== "dumb",
   get width() {
-    return process.stderr.columns || 80;
+    return process.stderr.columns || Infinity;
   },
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
@@ -56,6 +56,18 @@ export function table(rows: readonly (readonly string[])[], gap = 2): string {
         .join(""),
     )
     .join("\n");
+}
+
+/** A text in lines of at most `width` columns, broken between words; `indent` comes before all lines but the first. */
+export function wrap(text: string, width: number, indent = ""): string {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const line = lines.pop();
+    if (line === undefined) lines.push(word);
+    else if (seenLength(line) + 1 + seenLength(word) > width) lines.push(line, word);
+    else lines.push(`${line} ${word}`);
+  }
+  return lines.join(`\n${indent}`);
 }
 
 /** A path as messages name it: from the current folder, or whole where that is shorter. */

@@ -83,6 +83,7 @@ export function progress(
   const recent: Tick[] = [];
   let drawn = -Infinity;
   let shown = false;
+  let last = false;
   const line = ({ step, loss }: Tick): string => {
     const ms = recent.reduce((sum, t) => sum + t.ms, 0);
     const speed = (recent.reduce((sum, t) => sum + t.tokens, 0) / Math.max(ms, 1e-9)) * 1000;
@@ -103,7 +104,7 @@ export function progress(
       losses.push(tick.loss);
       recent.push(tick);
       if (recent.length > RECENT) recent.shift();
-      const last = tick.step === steps;
+      last = tick.step === steps;
       if (io.live) {
         if (!last && now() - drawn < REDRAW) return;
         io.err(`\r\u001B[2K${line(tick)}`);
@@ -113,7 +114,9 @@ export function progress(
         io.err(`${line(tick)}\n`);
     },
     note(text) {
-      clear();
+      // The line of the last step stays.
+      if (last) this.end();
+      else clear();
       io.err(`${text}\n`);
     },
     end() {

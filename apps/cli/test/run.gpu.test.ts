@@ -10,7 +10,7 @@ const losses = (folder: string, out: string): readonly number[] =>
     .split("\n")
     .map((line) => (JSON.parse(line) as { readonly loss?: number }).loss ?? 0);
 
-describe("graft on a device", { timeout: 60_000 }, () => {
+describe("graft on a device", { timeout: 240_000 }, () => {
   it("trains as the interpreter does, resumes to the same bits, merges and writes", async () => {
     const folder = await project();
     const run = async (...args: readonly string[]): Promise<string> => {

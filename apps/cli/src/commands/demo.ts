@@ -5,7 +5,7 @@ import { type TextRow, readRows } from "../data-files.ts";
 import { deviceOf, type Opened, openRuntime } from "../device.ts";
 import { UsageError } from "../errors.ts";
 import { needed, openGiven, readGiven } from "../inputs.ts";
-import { finish, paint, showFile } from "../io.ts";
+import { finish, paint, showFile, wrap } from "../io.ts";
 import { compareMerged, writeMerged } from "../merging.ts";
 import { claim, names } from "../outputs.ts";
 import { readData } from "../plan.ts";
@@ -22,6 +22,8 @@ const FOLDER = join(import.meta.dirname, "../../demo");
 const OUT = "runs/demo";
 /** Held-out rows that are answered, and those of them that are shown. */
 const [ASKED, SHOWN] = [20, 3] as const;
+/** Columns of prose. */
+const PROSE = 100;
 /** Longest answer, in tokens. */
 const ANSWER = 72;
 
@@ -39,11 +41,13 @@ export const demo: Command = async (io, args, options) => {
   const data = await readData(session);
   const opened = await openRuntime(deviceOf(options), run.train.device_memory);
   const say = (text: string): void => (io.json ? io.err : io.out)(`${text}\n`);
+  const tell = (text: string, indent = ""): void =>
+    say(indent + wrap(text, Math.min(io.width, PROSE) - indent.length - 1, indent));
   const heading = (text: string): void => say(`\n${paint("bold", text, io.json ? process.stderr : process.stdout)}`);
   try {
     const { trainable, total } = countParameters(session);
-    say(
-      `A model of ${thousands(total - trainable)} parameters, pretrained by Graft on Shakespeare, is to learn something new:\nto turn stage directions into lines. ${methodsOf(session)} trains ${percent(trainable / total)} of it on ${data.rows.length} examples.`,
+    tell(
+      `A model of ${thousands(total - trainable)} parameters, pretrained by Graft on Shakespeare, is to learn something new: to turn stage directions into lines. ${methodsOf(session)} trains ${percent(trainable / total)} of it on ${data.rows.length} examples.`,
     );
 
     heading("Before");
@@ -64,8 +68,9 @@ export const demo: Command = async (io, args, options) => {
 
     heading("Adapter");
     const adapter = join(out, names.adapter);
-    say(
-      `  ${showFile(adapter)}: ${bytes(summary.adapter_bytes)}, ${thousands(trainable)} parameters, ${percent(trainable / total)}; PEFT loads it.`,
+    tell(
+      `${showFile(adapter)}: ${bytes(summary.adapter_bytes)}, ${percent(trainable / total)} of the parameters, as PEFT loads it.`,
+      "  ",
     );
 
     heading("Merged");
@@ -75,8 +80,10 @@ export const demo: Command = async (io, args, options) => {
     const same = await answer(opened, { ...trained, loaded: merged, stack: [] }, asked);
     const agreeing = same.filter((text, i) => text === after[i]).length;
     const { difference, largest } = await compareMerged(opened.runtime, trained, merged.base);
-    say(`  ${showFile(folder)}: transformers loads it. It gives ${agreeing} of ${asked.length} answers as above;`);
-    say(`  largest logit difference ${difference.toExponential(1)}, of logits up to ${largest.toFixed(1)}.`);
+    tell(
+      `${showFile(folder)}: a model as transformers loads it. It gives the same answers to ${agreeing} of ${asked.length} prompts; logits differ by at most ${difference.toExponential(1)}, the largest is ${largest.toFixed(1)}.`,
+      "  ",
+    );
 
     heading("Go on");
     say(

@@ -4,7 +4,7 @@ import type { MemoryPlan } from "@graftml/tensor";
 import { deviceOf, type Opened, openRuntime } from "../device.ts";
 import { Interrupted, UsageError } from "../errors.ts";
 import { needed, openGiven, readGiven } from "../inputs.ts";
-import { finish, type Io, paint, table, showFile } from "../io.ts";
+import { finish, type Io, paint, showFile, wrap } from "../io.ts";
 import { claim, names } from "../outputs.ts";
 import { type Data, planWithin, readData, trainerRun } from "../plan.ts";
 import { bytes, duration, memory, percent, progress, thousands } from "../render.ts";
@@ -152,5 +152,10 @@ function announce(
     ["memory", memory(plan)],
     ["device", device],
   ];
-  io.err(`${table(lines.map(([label = "", text = ""]) => [paint("dim", label), text]))}\n`);
+  const indent = " ".repeat(LABELS);
+  for (const [label = "", text = ""] of lines)
+    io.err(`${paint("dim", label.padEnd(LABELS))}${wrap(text, io.width - LABELS - 1, indent)}\n`);
 }
+
+/** Columns of the labels of what is announced. */
+const LABELS = 8;
