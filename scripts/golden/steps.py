@@ -10,7 +10,8 @@ import peft, torch, transformers
 
 shared = pathlib.Path(sys.argv[1])
 out = pathlib.Path(__file__).parents[2] / "apps/cli/test/golden"
-STEPS, ROWS, LR, CLIP = 20, 4, 2e-3, 1.0
+# A gentle rate: at twice this one, float32 and float64 in torch part by more than a thousandth within the twenty steps.
+STEPS, ROWS, LR, CLIP = 20, 4, 1e-3, 1.0
 
 
 def text_batches(folder):
