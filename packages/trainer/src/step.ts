@@ -70,8 +70,8 @@ export function teller(): (finished: Finished) => StepEvent {
         `step ${step}: the loss is ${loss} and the gradients' norm ${gradNorm}, so training cannot go on. ` +
           "Checkpoints of earlier steps are intact. Lower the learning rate, add warmup or clip gradients.",
       );
-    const ms = to - Math.max(from, last);
-    last = to;
+    const ms = Math.max(0, to - Math.max(from, last));
+    last = Math.max(last, to); // programs of different lengths may be told of their ends out of order
     return { type: "step", ...figures, ms };
   };
 }
