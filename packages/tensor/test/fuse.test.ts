@@ -78,20 +78,55 @@ describe("fuse", () => {
     expect(fuse(nodes, Object.values(outputs)).at(-1)?.label).toBe("b");
   });
 
-  it("computes nothing past a change of memory that only the runtime knows to be shared", () => {
-    const program: Pick<Program, "shapes" | "build"> = {
-      shapes: { p: [4], p1: [4], x: [4] },
+  // Two parameters that the runtime may lay over each other, as a bucket and its member: what fusing may do then, and else.
+  const neighbours: readonly (Pick<Program, "name" | "build"> & {
+    readonly over: string[];
+    readonly apart: string[];
+  })[] = [
+    {
+      name: "reads nothing after a change that it was read before",
       build: ({ p, p1, x }) => {
         const before = g.mul(p!, x!);
-        const changed = g.assign(p1!, x!);
-        return { y: g.add(before, changed) };
+        return { y: g.add(before, g.assign(p1!, x!)) };
       },
+      over: ["mul", "assign", "add"],
+      apart: ["assign", "fusedMap"],
+    },
+    {
+      name: "writes nothing in place that a loop reads at other places",
+      build: ({ p, p1, x }) => ({ p: g.assign(p!, g.mul(p1!, x!)) }),
+      over: ["mul", "assign"],
+      apart: ["fusedUpdate"],
+    },
+    {
+      name: "writes nothing in place that is read at other places and has other readers",
+      build: ({ p, p1, x }) => {
+        const v = g.mul(g.add(p!, p1!), x!);
+        return { p: g.assign(p!, v), y: g.sum(g.mul(v, x!)) };
+      },
+      over: ["fusedMap", "assign", "fusedSum"],
+      apart: ["fusedUpdate", "fusedSum"],
+    },
+    {
+      name: "writes nothing in place that is changed before its last reader",
+      build: ({ p, p1, x }) => {
+        const v = g.mul(p!, x!);
+        return { p: g.assign(p!, v), p1: g.assign(p1!, x!), y: g.sum(g.mul(v, x!)) };
+      },
+      over: ["mul", "assign", "assign", "fusedSum"],
+      apart: ["fusedUpdate", "assign", "fusedSum"],
+    },
+  ];
+  it.each(neighbours)("$name", ({ build, over, apart }) => {
+    const { nodes, outputs } = trace({ shapes: { p: [4], p1: [4], x: [4] }, build });
+    const placed = (step: number): Places => {
+      return (t) =>
+        (t.node.attrs as LeafAttrs).kind === "param"
+          ? { buffer: "bucket", offset: t.node.id * step, bytes: 4 * g.sizeOf(t.shape) }
+          : undefined;
     };
-    const { nodes, outputs } = trace(program);
-    const shared: Places = (t) => ({ buffer: "bucket", offset: 0, bytes: 4 * g.sizeOf(t.shape) });
-    const apart: Places = (t) => ({ buffer: "bucket", offset: t.node.id * 256, bytes: 4 * g.sizeOf(t.shape) });
-    expect(work(fuse(nodes, Object.values(outputs), { place: shared }))).toEqual(["mul", "assign", "add"]);
-    expect(work(fuse(nodes, Object.values(outputs), { place: apart }))).toEqual(["assign", "fusedMap"]);
+    const stepsWith = (place: Places): string[] => work(fuse(nodes, Object.values(outputs), { place }));
+    expect({ over: stepsWith(placed(4)), apart: stepsWith(placed(256)) }).toEqual({ over, apart });
   });
 
   it("has no views among the inputs of what it fuses", () => {
