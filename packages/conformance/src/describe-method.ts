@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 /** @file The battery: one call is a full test suite of a method. */
 import {
   adapt,
@@ -10,9 +11,10 @@ import {
   NotMergeable,
 } from "@graftml/peft";
 import { hostRuntime, type Runtime } from "@graftml/tensor";
-import { afterAll, beforeAll, describe, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { attaching, besides, targeting } from "./attaching.ts";
 import { randomBase } from "./base.ts";
+import { configTable } from "./config-table.ts";
 import { keeping } from "./keeping.ts";
 import { mergeable, merging, mergingWith } from "./merging.ts";
 import { tinyGpt2, tinyLlama } from "./models.ts";
@@ -29,6 +31,8 @@ export interface DescribeOptions {
   readonly models?: readonly Model[];
   /** What does not hold of it, and why: a reason that is printed. */
   readonly except?: Readonly<Partial<Record<Exception, string>>>;
+  /** The method's README, which is to show the table of its keys that `configTable` makes. */
+  readonly readme?: URL;
   /** What to run on; the f64 interpreter if absent. It is opened once and disposed of at the end. */
   readonly runtime?: () => Promise<Runtime>;
 }
@@ -44,7 +48,13 @@ export interface DescribeOptions {
 export function describeMethod<Input>(
   method: Configurable<never, Input>,
   configs: readonly Input[],
-  { with: companions = [], models = [tinyLlama(), tinyGpt2()], except = {}, runtime: open }: DescribeOptions = {},
+  {
+    with: companions = [],
+    models = [tinyLlama(), tinyGpt2()],
+    except = {},
+    readme,
+    runtime: open,
+  }: DescribeOptions = {},
 ): void {
   let runtime = hostRuntime();
   const tolerance: Tolerance = open ? { logits: 1e-4, gradients: 1e-3 } : { logits: 1e-5, gradients: 1e-6 };
@@ -55,6 +65,10 @@ export function describeMethod<Input>(
       });
       afterAll(() => runtime.dispose());
     }
+    if (readme)
+      it("shows its keys in its README as they are", () => {
+        expect(readFileSync(readme, "utf8")).toContain(configTable(method));
+      });
     for (const config of configs)
       for (const model of models) {
         const base = randomBase(model);

@@ -1,5 +1,6 @@
 /** @file The public surface of @graftml/conformance. */
 export { randomBase } from "./base.ts";
+export { configTable } from "./config-table.ts";
 export { describeMethod, type DescribeOptions } from "./describe-method.ts";
 export { type Sizes, tiny, tinyGpt2, tinyLlama } from "./models.ts";
 export type { Exception } from "./property.ts";

@@ -20,7 +20,7 @@ describeMethod(
       alpha_pattern: { "(q_proj|c_attn)": 2 },
     },
   ],
-  { with: companions },
+  { with: companions, readme: new URL("../README.md", import.meta.url) },
 );
 describeMethod(lora, [{ bias: "all" }], {
   with: companions,

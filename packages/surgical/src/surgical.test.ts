@@ -11,7 +11,10 @@ const except = {
 };
 
 describeMethod(full, [{}], { except });
-describeMethod(top, [{ layers: 1 }, { layers: 1, head: true }], { except });
+describeMethod(top, [{ layers: 1 }, { layers: 1, head: true }], {
+  except,
+  readme: new URL("../README.md", import.meta.url),
+});
 
 const owned = (model: Model, ...methods: Parameters<typeof adapt>[1]) =>
   adapt(model, methods, { id: "a" }).owned.map((o) => o.name.slice(2));
