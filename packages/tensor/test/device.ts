@@ -54,7 +54,7 @@ export interface Given {
 const USAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
 
 /** Nearest half-precision word of a number, ties to even. */
-export function numberToF16(x: number): number {
+function numberToF16(x: number): number {
   let best = 0;
   let error = Infinity;
   const sign = x < 0 ? 0x8000 : 0;

@@ -125,6 +125,12 @@ describe("elementwise kernels", () => {
     expect(await errorOf(halves, small)).toBeLessThanOrEqual(1e-6);
   });
 
+  it("says that a literal is no f32", () => {
+    const node = nodeOf({ op: "fill", build: (t) => fill(t, [3], -1e39) });
+    const lower = (): unknown => node.op.kernel(node, device.tiles);
+    expect(lower).toThrow("WGSL has no literal for -1e+39");
+  });
+
   it("says which operand is too large where it cannot be split", () => {
     const node = nodeOf({ op: "add", build: (t) => add(x(t, [4, 600]), y(t, [600])) });
     const lower = (): unknown =>

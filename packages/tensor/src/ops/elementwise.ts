@@ -216,10 +216,11 @@ const geluGradOp = unary(
   },
 );
 
-/** A WGSL float literal; shortest text that reads back as the same f32. */
-export function literal(x: number): string {
-  if (!Number.isFinite(x)) throw new RangeError(`WGSL has no literal for ${x}.`);
-  const text = String(Math.fround(x));
+/** A WGSL float literal that reads back as the same f32. @throws {RangeError} for what is no finite f32. */
+function literal(x: number): string {
+  const rounded = Math.fround(x);
+  if (!Number.isFinite(rounded)) throw new RangeError(`WGSL has no literal for ${x}; the largest f32 is 3.4028234e38.`);
+  const text = String(rounded);
   return /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
 }
 

@@ -1,6 +1,6 @@
+import { ShapeError } from "../errors.ts";
 /** @file Root-mean-square and layer normalisation over the last axis. */
 import { layerNormGradLowering, layerNormLowering, rmsNormGradLowering, rmsNormLowering } from "../kernels/norm.ts";
-import { ShapeError } from "../errors.ts";
 import { type Aval, show, sizeOf } from "../shape.ts";
 import { apply, applyAll, type Tensor } from "../tensor.ts";
 import { mul, sub } from "./elementwise.ts";
@@ -13,7 +13,7 @@ export interface NormAttrs {
 }
 
 /** Rows and width of a tensor normalised over its last axis. */
-export function rowsOf({ shape }: Aval): { rows: number; width: number } {
+function rowsOf({ shape }: Aval): { rows: number; width: number } {
   const width = shape.at(-1) ?? 1;
   return { rows: sizeOf(shape) / width, width };
 }
