@@ -1,8 +1,9 @@
+/** @file What most commands begin with: a run file and flags, checked and opened. */
+import { nearest } from "@graftml/peft";
 import { refuseProblems, UsageError } from "./errors.ts";
 import { parseFlags } from "./flags.ts";
 import { parseRun, readRunFile, type RunSource } from "./run-file.ts";
-/** @file What most commands begin with: a run file and flags, checked and opened. */
-import { DEFAULT_STEPS, type Run } from "./schema.ts";
+import { DEFAULT_STEPS, type Run, runSchema } from "./schema.ts";
 import { finishedAdapter, openSession, type Session } from "./session.ts";
 
 /** A run as a command got it. */
@@ -36,6 +37,20 @@ export function readGiven(
     flagged: (key) => flags.some((flag) => flag.path[0] === key),
     values: new Map(flags.filter((flag) => isOwn(flag.path[0])).map((flag) => [flag.path.join("."), flag.value])),
   };
+}
+
+/**
+ * Looks for misspelt options of a command among arguments that would be taken for keys of a run file.
+ * @throws {UsageError} naming the option that was probably meant.
+ */
+export function refuseMisspelt(args: readonly string[], own: readonly string[]): void {
+  const keys = Object.keys(runSchema.shape).map((key) => `--${key}`);
+  for (const arg of args) {
+    const name = arg.split("=")[0] ?? arg;
+    if (!name.startsWith("--") || name.includes(".") || keys.includes(name)) continue;
+    const near = nearest(name, [...keys, ...own]);
+    if (near !== undefined) throw new UsageError(`unknown option ${name}. Did you mean ${near}?`);
+  }
 }
 
 /**

@@ -17,7 +17,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 
 /** Help on a run file's keys; the schema is loaded only if it is asked for. */
 async function keysHelp(verb: Verb | undefined): Promise<string> {
-  if (verb?.keys !== true || !argv.some((arg) => arg === "--help" || arg === "-h")) return "";
+  if (verb?.keys !== "listed" || !argv.some((arg) => arg === "--help" || arg === "-h")) return "";
   const { keysHelp } = await import("./help.ts");
   return `\nKeys of a run file, each of them a flag too:\n${keysHelp()}\n`;
 }
@@ -27,24 +27,27 @@ function commandOf(verb: Verb, keys: string): Command {
     .usage(verb.usage)
     .description(verb.summary)
     .argument("[args...]")
-    .allowUnknownOption()
+    .allowUnknownOption(verb.keys !== "none")
     .addHelpText("after", `${keys}\nExample:\n  ${verb.example}`);
   for (const [flags, description, fallback] of verb.options)
     if (flags.endsWith("...>"))
       command.option(
         flags.replace("...", ""),
         `${description}; repeatable`,
-        (text: string, all: readonly string[]) => [...all, text],
-        [],
+        (text: string, all: readonly string[] | undefined) => [...(all ?? []), text],
       );
     else command.option(flags, description, fallback);
   return command
     .option("--json", "one JSON value on stdout, all else on stderr")
     .option("--debug", "print the stack of an error")
     .configureHelp({ visibleArguments: () => [] })
-    .action(async (args: readonly string[], options: Readonly<Record<string, unknown>>) =>
-      (await verb.load())(io, args, options),
-    );
+    .action(async (args: readonly string[], options: Readonly<Record<string, unknown>>) => {
+      const own = command.options.flatMap((option) => option.long ?? []);
+      if (verb.keys !== "none") (await import("./inputs.ts")).refuseMisspelt(args, own);
+      await (
+        await verb.load()
+      )(io, args, options);
+    });
 }
 
 async function main(): Promise<number> {

@@ -29,6 +29,7 @@ const folder = () =>
     "node_modules/broken/package.json": "{",
     "deep/er/x": "",
     "mine.js": `${method("mine")}\nexport { mine };`,
+    "bad.js": "export const x = ;",
     "none.js": "export const x = 1;",
   });
 
@@ -70,6 +71,10 @@ describe("methods", () => {
     ["absent", "liar declares the method absent in its package.json but does not export it."],
   ])("are refused: %s", async (name, message) => {
     await expect(findMethod(name, methodPackages(folder()))).rejects.toThrow(message);
+  });
+
+  it("are refused if their file does not load", async () => {
+    await expect(findMethod(join(folder(), "bad.js"), [])).rejects.toThrow(/bad\.js cannot be loaded: /);
   });
 
   it("are refused if a file exports none, or is not there", async () => {

@@ -128,9 +128,20 @@ async function byPath(file: string): Promise<AnyMethod> {
 
 /** Everything that a module exports and that is a method, its default export and what that holds included. */
 async function methodsIn(file: string): Promise<readonly AnyMethod[]> {
-  const module = (await import(pathToFileURL(file).href)) as Readonly<Record<string, unknown>>; // a module's namespace
+  const module = await load(file);
   const held = module["default"] instanceof Object ? Object.values(module["default"]) : [];
   return [...new Set([...Object.values(module), ...(held as unknown[])])].filter(isMethod);
+}
+
+async function load(file: string): Promise<Readonly<Record<string, unknown>>> {
+  try {
+    return (await import(pathToFileURL(file).href)) as Readonly<Record<string, unknown>>; // a module's namespace
+  } catch (cause) {
+    throw new UsageError(
+      `${showFile(file)} cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+  }
 }
 
 const isMethod = (value: unknown): value is AnyMethod =>

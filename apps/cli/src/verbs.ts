@@ -15,8 +15,8 @@ export interface Verb {
   /** Own options, [flags, description, default]. */
   readonly options: readonly (readonly [flags: string, description: string, fallback?: string])[];
   readonly example: string;
-  /** Whether its help lists the keys of a run file. */
-  readonly keys?: boolean;
+  /** Whether it takes the keys of a run file as flags, and whether its help lists them. */
+  readonly keys: "listed" | "taken" | "none";
   readonly load: () => Promise<Command>;
 }
 
@@ -33,7 +33,7 @@ export const verbs: readonly Verb[] = [
       device,
     ],
     example: "graft train run.yaml --train.lr 5e-4 --methods.0.rank 16",
-    keys: true,
+    keys: "listed",
     load: async () => (await import("./commands/train.ts")).train,
   },
   {
@@ -42,6 +42,7 @@ export const verbs: readonly Verb[] = [
     usage: "[RUN.yaml] [--key value …]",
     options: [device],
     example: "graft eval run.yaml\n  graft eval --model models/tiny --adapter runs/first/adapter --data.eval dev.jsonl",
+    keys: "taken",
     load: async () => (await import("./commands/eval.ts")).evaluateData,
   },
   {
@@ -61,6 +62,7 @@ export const verbs: readonly Verb[] = [
     ],
     example:
       'graft generate run.yaml --prompt "Once upon a time"\n  graft generate --model models/tiny --prompt "Once" --temperature 0.8 --top-p 0.9',
+    keys: "taken",
     load: async () => (await import("./commands/generate.ts")).generate,
   },
   {
@@ -69,6 +71,7 @@ export const verbs: readonly Verb[] = [
     usage: "--model FOLDER --adapter FOLDER --out FOLDER",
     options: [["--force", "replace a model that lies in the folder"], device],
     example: "graft merge --model models/tiny --adapter runs/first/adapter --out merged",
+    keys: "taken",
     load: async () => (await import("./commands/merge.ts")).mergeModel,
   },
   {
@@ -77,6 +80,7 @@ export const verbs: readonly Verb[] = [
     usage: "[RUN.yaml] [--key value …]",
     options: [device],
     example: "graft inspect run.yaml\n  graft inspect --model models/tiny",
+    keys: "taken",
     load: async () => (await import("./commands/inspect.ts")).inspect,
   },
   {
@@ -85,7 +89,7 @@ export const verbs: readonly Verb[] = [
     usage: "RUN.yaml [--key value …]",
     options: [],
     example: "graft validate run.yaml",
-    keys: true,
+    keys: "listed",
     load: async () => (await import("./commands/validate.ts")).validate,
   },
   {
@@ -94,6 +98,7 @@ export const verbs: readonly Verb[] = [
     usage: "[NAME …]",
     options: [],
     example: "graft methods lora",
+    keys: "none",
     load: async () => (await import("./commands/methods.ts")).listMethods,
   },
   {
@@ -102,6 +107,7 @@ export const verbs: readonly Verb[] = [
     usage: "",
     options: [],
     example: "graft doctor",
+    keys: "none",
     load: async () => (await import("./commands/doctor.ts")).doctor,
   },
   {
@@ -110,6 +116,7 @@ export const verbs: readonly Verb[] = [
     usage: "[--out FOLDER] [--key value …]",
     options: [device],
     example: "graft demo --out runs/demo --methods.0.rank 4",
+    keys: "taken",
     load: async () => (await import("./commands/demo.ts")).demo,
   },
 ];

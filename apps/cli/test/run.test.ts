@@ -289,6 +289,15 @@ data:
     `);
   });
 
+  it("misspelt options are refused with the nearest one", async () => {
+    const folder = await project();
+    const key = await graft(folder, ["generate", "--modle", "model"]);
+    expect(key).toMatchObject({ status: 2, stderr: "graft: unknown option --modle. Did you mean --model?\n" });
+    const option = await graft(folder, ["generate", "--model", "model", "--promt", "a"]);
+    expect(option).toMatchObject({ status: 2, stderr: "graft: unknown option --promt. Did you mean --prompt?\n" });
+    expect((await graft(folder, ["doctor", "--jsn"])).stderr).toContain("Did you mean --json?");
+  });
+
   it("an unknown verb is refused with the nearest one", async () => {
     const { status, stderr } = await graft(await project(), ["trian"]);
     expect(status).toBe(2);

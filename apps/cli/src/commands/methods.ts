@@ -1,20 +1,20 @@
 /** @file `graft methods`: what is installed, with every key of every method. */
 import { nearest } from "@graftml/peft";
 import { UsageError } from "../errors.ts";
-import { showDefault } from "../help.ts";
-import { finish, paint, table, showFile } from "../io.ts";
+import { keyTable } from "../help.ts";
+import { finish, paint, showFile } from "../io.ts";
 import { loadPackage, methodPackages } from "../resolve.ts";
 import { keysOf } from "../schema.ts";
 import type { Command } from "../verbs.ts";
 
 export const listMethods: Command = async (io, names) => {
   const found = await Promise.all(
-    methodPackages().map(async ({ name, version, folder, methods: _, ...rest }) =>
-      (await loadPackage({ name, version, folder, methods: _, ...rest })).map(({ method }) => ({
+    methodPackages().map(async (carrier) =>
+      (await loadPackage(carrier)).map(({ method }) => ({
         name: method.name,
-        package: name,
-        version,
-        folder: showFile(folder),
+        package: carrier.name,
+        version: carrier.version,
+        folder: showFile(carrier.folder),
         source: method.source,
         keys: keysOf(method.config),
       })),
@@ -32,9 +32,7 @@ export const listMethods: Command = async (io, names) => {
   const shown = names.length === 0 ? all : all.filter((m) => names.includes(m.name));
   const words = shown.map((m) => {
     const head = `${paint("bold", m.name, process.stdout)}  ${m.package} ${m.version}  ${paint("dim", m.source, process.stdout)}`;
-    const keys = table(
-      m.keys.map(({ key, default: fallback, description }) => [`  ${key}`, showDefault(fallback), description]),
-    );
+    const keys = keyTable(m.keys, process.stdout.columns || 120);
     return keys === "" ? head : `${head}\n${keys}`;
   });
   finish(io, shown, words.join("\n\n"));
