@@ -1,7 +1,7 @@
 /** @file Ops that act on one element at a time, with numpy's broadcasting. Chains of them are fused into one kernel. */
 import { ShapeError } from "../errors.ts";
 import { mapLowering } from "../kernels/map.ts";
-import { broadcastShapes, broadcastStrides, type Aval, type Shape, sizeOf, stridesOf } from "../shape.ts";
+import { broadcastShapes, broadcastStrides, type Aval, sameShape, type Shape, sizeOf, stridesOf } from "../shape.ts";
 import { apply, record, type Tensor, type Trace } from "../tensor.ts";
 import type { InlineContext, Op, VjpContext } from "./op.ts";
 import { sumTo } from "./reduce.ts";
@@ -32,14 +32,16 @@ export function elementwise<A>({ name, f, wgsl, vjp }: Rule<A>): Op<A> {
       const { shape } = out!;
       const to = stridesOf(shape);
       const from = avals.map((a) => broadcastStrides(a.shape, shape));
+      const whole = avals.map((a) => sameShape(a.shape, shape)); // read at the same place: most operands
+      const args = new Array<number>(inputs.length);
       const y = new Float64Array(sizeOf(shape));
       for (let index = 0; index < y.length; index++) {
-        const args = inputs.map((x, k) => {
-          let at = 0;
-          for (let axis = 0; axis < shape.length; axis++)
+        for (let k = 0; k < args.length; k++) {
+          let at = whole[k]! ? index : 0;
+          for (let axis = 0; axis < shape.length && !whole[k]!; axis++)
             at += (Math.floor(index / to[axis]!) % shape[axis]!) * from[k]![axis]!;
-          return x[at]!;
-        });
+          args[k] = inputs[k]![at]!;
+        }
         y[index] = f(args, attrs, index);
       }
       return [y];
