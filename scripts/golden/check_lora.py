@@ -1,6 +1,6 @@
 """Loads adapters that Graft wrote into PEFT, beside the golden models, and compares logits; then merges them there.
 
-    node --conditions=@graftml/source packages/lora/test/write-adapters.mts OUT
+    pnpm --filter @graftml/lora golden OUT
     python scripts/golden/check_lora.py packages/lora/test/golden OUT
 
 Prints a line per adapter; fails if logits are more than 1e-4 of the largest apart, or if PEFT warns.

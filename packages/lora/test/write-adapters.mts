@@ -1,6 +1,6 @@
 // Writes adapters of ours for the golden models, and the logits they have here, for scripts/golden/check_lora.py:
 //
-//     node --conditions=@graftml/source packages/lora/test/write-adapters.mts OUT
+//     pnpm --filter @graftml/lora golden OUT
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -12,7 +12,7 @@ import type { Kind, Site } from "./site.ts";
 export type Target = string | readonly string[] | ((site: Site, model: ModelInfo) => boolean);
 
 /** Whether one word of a target names the site. */
-export function names(word: string, site: Site): boolean {
+function names(word: string, site: Site): boolean {
   if (word === "*") return true;
   if (word === "all-linear") return site.kind === "linear" && !site.roles.includes("unembed");
   return site.roles.includes(word) || site.path === word || site.path.endsWith(`.${word}`);
