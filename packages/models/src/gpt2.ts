@@ -114,7 +114,7 @@ function build(json: JsonObject, { dropout, file }: BuildOptions): Model {
     inputs: (trace, size) => tokenInputs(trace, size, P),
     forward(scope, batch) {
       const s = scope.at("transformer");
-      const tokens = embedding(s.at("wte"), batch.ids, { rows: V, width: D }); // [B, T', D]
+      const tokens = embedding(s.at("wte"), batch.ids, { rows: V, width: D, tied: c.tie_word_embeddings }); // [B, T', D]
       const places = positions(s.at("wpe"), batch.positions, tokens); // [B or 1, T']
       const mask = keyMask(batch.mask, tokens);
       let h = layer(s.at("drop"), "embed", tokens, (x) => {

@@ -60,14 +60,17 @@ export function layerNorm(s: Scope, x: Tensor, eps: number): Tensor {
   return s.trace.within(s.path, () => layerNormOp(x, gain, offset, { eps }));
 }
 
-/** Rows of the token table: ids i32 [B, T] → [B, T', D]; T' > T where a method puts rows before them. */
+/**
+ * Rows of the token table: ids i32 [B, T] → [B, T', D]; T' > T where a method puts rows before them.
+ * A table that is the head's weight too has both roles.
+ */
 export const embedding = (
   s: Scope,
   ids: Tensor,
-  { rows, width }: { readonly rows: number; readonly width: number },
+  { rows, width, tied = false }: { readonly rows: number; readonly width: number; readonly tied?: boolean },
 ): Tensor =>
   s.call("embedding", { roles: ["embed"], in: rows, out: width }, ids, (x) =>
-    gather(s.param("weight", [rows, width], ["weight", "embed"]), x),
+    gather(s.param("weight", [rows, width], ["weight", "embed", ...(tied ? ["unembed"] : [])]), x),
   );
 
 /** A map of hidden states that methods may wrap as a whole. [B, T, D] → [B, T, D] */

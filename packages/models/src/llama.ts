@@ -131,7 +131,7 @@ function build(json: JsonObject, { dropout, file }: BuildOptions): Model {
     inputs: (trace, size) => tokenInputs(trace, size, P),
     forward(scope, batch) {
       const s = scope.at("model");
-      const tokens = embedding(s.at("embed_tokens"), batch.ids, { rows: V, width: D }); // [B, T', D]
+      const tokens = embedding(s.at("embed_tokens"), batch.ids, { rows: V, width: D, tied: c.tie_word_embeddings }); // [B, T', D]
       const sequence: Sequence = {
         positions: positions(s.at("rotary_emb"), batch.positions, tokens),
         table: rotaryTable(s.trace, { positions: P, width: c.head_dim, theta: c.rope_theta }),
