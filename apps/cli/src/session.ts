@@ -16,6 +16,7 @@ import { GraftError, type Runtime, sameShape, type Shape, sizeOf, type Store } f
 import { encodePair, encodeText, type Example } from "@graftml/trainer";
 import { type Columns, readRows } from "./data-files.ts";
 import { UsageError } from "./errors.ts";
+import type { KeyPath } from "./flags.ts";
 import { findMethod, loadPackage, type MethodPackage, methodPackages } from "./resolve.ts";
 import { checkAgainst, type RunSource } from "./run-file.ts";
 import type { Run } from "./schema.ts";
@@ -51,14 +52,12 @@ export async function openSession(
   { trained }: SessionOptions = {},
 ): Promise<{ readonly session: Session | undefined; readonly problems: readonly string[] }> {
   const problems: string[] = [];
-  const attempt = async <T>(key: readonly (string | number)[], open: () => Promise<T>): Promise<T | undefined> => {
+  const attempt = async <T>(key: KeyPath, open: () => Promise<T>): Promise<T | undefined> => {
     try {
       return await open();
     } catch (error) {
       if (!GraftError.is(error)) throw error;
-      problems.push(
-        ...error.message.split("\n").map((line) => (key.length === 0 ? line : `${source.where(key)}: ${line}`)),
-      );
+      problems.push(...error.message.split("\n").map((line) => `${source.where(key)}: ${line}`));
       return undefined;
     }
   };
@@ -120,8 +119,9 @@ async function openStack(
         ? [{ path: run.adapter, frozen: false }]
         : [run.adapter].flat();
   const start = given.map((entry) => (entry.frozen || trained === undefined ? entry : { ...entry, path: trained }));
+  // What methods made stands where they stood: innermost.
   if (trained !== undefined && !start.some((entry) => entry.path === trained))
-    start.push({ path: trained, frozen: false });
+    start.unshift({ path: trained, frozen: false });
   const stack: Placed[] = [];
   const own = trained === undefined && configured.length > 0;
   // Each method's keys were checked by its own schema: what it is called with is what it takes.

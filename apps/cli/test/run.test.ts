@@ -14,7 +14,7 @@ const lines = (folder: string, file = "out/metrics.jsonl"): readonly Record<stri
 const adapter = (folder: string, out = "out"): Buffer =>
   readFileSync(join(folder, out, "adapter/adapter_model.safetensors"));
 
-describe("graft train", { timeout: 60_000 }, () => {
+describe("graft train", { timeout: 120_000 }, () => {
   it("writes the files of a run", async () => {
     const folder = await project();
     const { status, stdout, stderr } = await graft(folder, ["train", "run.yaml", ...host]);
@@ -152,7 +152,22 @@ describe("graft train", { timeout: 60_000 }, () => {
   });
 });
 
-describe("graft eval, generate and merge", { timeout: 60_000 }, () => {
+describe("a stack of adapters", { timeout: 120_000 }, () => {
+  it("is evaluated as it was trained when the run's methods lie under a frozen one", async () => {
+    const folder = await project(RUN.replace("steps: 6", "steps: 2"));
+    await graft(folder, ["train", "run.yaml", "--train.lr", "0.1", ...host]);
+    const outside = `${RUN.replace("out: out", "out: inner").replace("steps: 6", "steps: 2")}adapter: [{ path: out/adapter, frozen: true }]\n`;
+    writeFileSync(join(folder, "inner.yaml"), outside);
+    const trained = await graft(folder, ["train", "inner.yaml", ...host]);
+    expect(trained.status, trained.stderr).toBe(0);
+    expect(trained.stderr).toMatch(/lora on 7 sites, then lora on 7 sites \(frozen\)/);
+    const { stdout } = await graft(folder, ["eval", "inner.yaml", "--json", ...host]);
+    const { eval: last } = lines(folder, "inner/metrics.jsonl").at(-1) as { eval: { loss: number } };
+    expect((JSON.parse(stdout) as { adapted: { loss: number } }).adapted.loss).toBeCloseTo(last.loss, 6);
+  });
+});
+
+describe("graft eval, generate and merge", { timeout: 120_000 }, () => {
   it("use the adapter of a finished run", async () => {
     const folder = await project();
     await graft(folder, ["train", "run.yaml", "--train.lr", "0.05", ...host]);
@@ -247,7 +262,7 @@ describe("graft eval, generate and merge", { timeout: 60_000 }, () => {
   });
 });
 
-describe("other verbs", { timeout: 60_000 }, () => {
+describe("other verbs", { timeout: 120_000 }, () => {
   it("inspect shows where methods attach and what is learnt", async () => {
     const folder = await project();
     const { status, stdout, stderr } = await graft(folder, ["inspect", "run.yaml", ...host]);
