@@ -1,6 +1,8 @@
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { withFiles } from "../test/helpers.ts";
+import { parquet } from "../test/parquet.ts";
 import { type Columns, readRows, type TextRow } from "./data-files.ts";
 import { UsageError } from "./errors.ts";
 
@@ -64,6 +66,15 @@ describe("data files", () => {
     ["a.txt", { text: "text" }, [{ text: "running\n\ntext\n", origin: "a.txt", running: true }]],
   ])("%s gives its rows with their lines", async (name, columns, rows) => {
     expect(tidy(await read(name, columns))).toEqual(rows);
+  });
+
+  it("may be Parquet", async () => {
+    const folder = withFiles({});
+    writeFileSync(join(folder, "a.parquet"), parquet("text", ["one", "two"]));
+    expect(tidy(await readRows(join(folder, "a.parquet"), { text: "text" }))).toEqual([
+      { text: "one", origin: "a.parquet, row 0" },
+      { text: "two", origin: "a.parquet, row 1" },
+    ]);
   });
 
   it("may be several, in order", async () => {
