@@ -61,7 +61,8 @@ export type Content = string | Uint8Array | AsyncIterable<Uint8Array>;
 
 /**
  * Writes a folder whole or not at all: its files go to a new folder beside it, are flushed to the disk, and the new folder
- * then takes the place of the old one. If anything fails, nothing of it is left and what was there before is untouched.
+ * then takes the place of the old one. If anything fails, nothing of it is left and what was there before is untouched. (A
+ * crash between the two renames leaves both folders, whole, under their temporary names.)
  * @param files content by name; a name may lead into folders ("optimizer/state.safetensors").
  * @throws {StateError} saying what could not be written: a full disk, missing permission.
  */

@@ -1,4 +1,4 @@
-import { add, scale } from "@graftml/tensor";
+import { add, hostRuntime, mean, mul, scale, type Tensor } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { copy, gain, pair } from "../test/tiny-methods.ts";
@@ -7,6 +7,7 @@ import { adapt, census } from "./adapt.ts";
 import { zeros } from "./init.ts";
 import type { Adapted } from "./method.ts";
 import { defineMethod } from "./method.ts";
+import { openScope } from "./scope.ts";
 
 /** A method of one wrap, made on the spot. */
 const method = (name: string, adaptation: Adapted["adaptation"]): Adapted =>
@@ -86,6 +87,75 @@ describe("a scope", () => {
     });
     const chosen = adapt(model, [only]).sites.filter((s) => s.methods.length > 0);
     expect(chosen.map((s) => s.site.path)).toEqual(["model.layers.0.mlp.down_proj"]);
+  });
+});
+
+describe("what a wrap can do besides arithmetic", () => {
+  const model = tinyModel();
+  const found = (wrap: NonNullable<Adapted["adaptation"]["linear"]>["wrap"], train = true) =>
+    census(model, adapt(model, [method("some", { linear: { at: ["mlp.up"], wrap } })]).layers, { train });
+
+  it("adds terms to the loss, one for each place", () => {
+    const { penalties } = found((x, next, { penalize }) => {
+      penalize(mean(x));
+      return next(x);
+    });
+    expect(penalties.map((p) => p.shape)).toEqual([[], []]);
+  });
+
+  it("has scalars of the host's, named by adapter and place, that follow the run", () => {
+    const { scalars } = found((x, next, { scalar }) =>
+      mul(
+        next(x),
+        scalar("heat", ({ step, steps }) => step / steps),
+      ),
+    );
+    expect([...scalars.keys()]).toEqual([0, 1].map((i) => `default/model.layers.${i}.mlp.up_proj.heat`));
+    expect([...scalars.values()].map((at) => at({ step: 3, steps: 4 }))).toEqual([0.75, 0.75]);
+  });
+
+  it("has noise that is one place's own, and another at every step", async () => {
+    const noises: Tensor[] = [];
+    const noisy = method("some", {
+      linear: {
+        at: ["mlp.up"],
+        wrap: (x, next, { uniform }) => {
+          noises.push(uniform("noise", [4]));
+          return next(x);
+        },
+      },
+    });
+    const { layers } = adapt(model, [noisy]);
+    const runtime = hostRuntime();
+    const program = await runtime.compile(runtime.store(), (trace) => {
+      noises.length = 0;
+      const scope = openScope(trace, layers, { train: true, model: model.info });
+      model.forward(scope, model.inputs(trace, { batch: 1, length: 2 }));
+      return Object.fromEntries(noises.map((noise, i) => [i, noise]));
+    });
+    const [first, again, later] = [
+      await program.run({ clock: [1, 1] }),
+      await program.run({ clock: [1, 1] }),
+      await program.run({ clock: [1, 2] }),
+    ];
+    expect(first[0]).not.toEqual(first[1]);
+    expect(again).toEqual(first);
+    expect(later[0]).not.toEqual(first[0]);
+  });
+
+  it("shares a parameter between all places if told to", () => {
+    const { owned } = found((x, next, { own, site }) => next(mul(x, own("all", [site.in], zeros, { shared: true }))));
+    expect([...owned.keys()]).toEqual(["default/all"]);
+  });
+
+  it("owns one parameter under one name, however often it asks, and never of two shapes", () => {
+    const { owned } = found((x, next, { own, site }) =>
+      next(mul(mul(x, own("a", [site.in], zeros)), own("a", [site.in], zeros))),
+    );
+    expect(owned.size).toBe(2);
+    expect(() =>
+      found((x, next, { own, site }) => next(mul(mul(x, own("a", [site.in], zeros)), own("a", [1], zeros)))),
+    ).toThrow("param default/model.layers.0.mlp.up_proj.a is declared as f32 [4] and as f32 [1].");
   });
 });
 

@@ -54,6 +54,7 @@ export function declareAdapter(
   const trained = adapter.trainable ? adapter.owned.filter((o) => o.trainable) : [];
   for (const owned of adapter.owned)
     if (!trained.includes(owned)) store.declare(owned.name, declarationOf(owned, start(owned)));
+  if (trained.length === 0) return [];
   const members = trained.map((o) => ({ name: o.name, shape: o.shape, values: start(o) }));
   const byName = new Map(trained.map((o) => [o.name, o]));
   return store.group(adapter.id, members, "trainable").map((bucket) => ({
