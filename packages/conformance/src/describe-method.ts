@@ -38,8 +38,8 @@ export interface DescribeOptions {
 }
 
 /**
- * Describes a method to vitest: every property of the battery, for each configuration, on a Llama and a GPT-2 of a few
- * hundred weights. Nothing is skipped in silence: what does not apply is a test that says so.
+ * Describes a method to vitest: every property of the battery, for each configuration, on a Llama and a GPT-2 of about
+ * a thousand weights. Nothing is skipped in silence: what does not apply is a test that says so.
  *
  * @param configs as a user would write them; name places by their roles, so that both models have them.
  * @example
