@@ -42,7 +42,7 @@ let state = 2026;
 for (let i = scenes.length - 1; i > 0; i--) {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
   const j = Math.floor((state / 2 ** 32) * (i + 1));
-  [scenes[i], scenes[j]] = [scenes[j]!, scenes[i]!];
+  scenes.push(...scenes.splice(j, 1)); // the one drawn goes to the end, as the next of the order
 }
 
 const write = (file: string, rows: typeof scenes): void =>

@@ -1,9 +1,10 @@
 /** @file jax-js's WebGPU backend, as a contender: matrix products and a whole training step. */
+import type * as Jax from "@jax-js/jax";
 import type { Contender } from "../measure.ts";
 import type { GptSize } from "../gpt.ts";
 import { browserGlobals } from "./node-webgpu.ts";
 
-async function jax(): Promise<typeof import("@jax-js/jax")> {
+async function jax(): Promise<typeof Jax> {
   browserGlobals();
   const library = await import("@jax-js/jax");
   await library.init("webgpu");
@@ -48,6 +49,9 @@ export async function jaxStep({ layers, width: D, heads: H, vocabulary: V, batch
   }); // prettier-ignore
   type Parameters = ReturnType<typeof parameters>;
 
+  const map = (f: (...leaves: A[]) => A, of: Parameters, ...rest: Parameters[]): Parameters =>
+    tree.map<A, A, Parameters>(f, of, ...rest);
+
   const layerNorm = (x: A, g: A, b: A): A => {
     const centred = x.ref.sub(np.mean(x, -1, { keepdims: true }));
     const variance = np.mean(np.square(centred.ref), -1, { keepdims: true });
@@ -73,10 +77,12 @@ export async function jaxStep({ layers, width: D, heads: H, vocabulary: V, batch
   };
   const step = jit((p: Parameters, m: Parameters, v: Parameters, c1: A, c2: A, ids: A, labels: A, mask: A) => {
     const [value, gradient] = valueAndGrad(loss)(tree.ref(p), ids, labels, mask);
-    const m1 = tree.map((x: A, g: A) => x.mul(0.9).add(g.mul(0.1)), m, tree.ref(gradient)) as Parameters;
-    const v1 = tree.map((x: A, g: A) => x.mul(0.999).add(np.square(g).mul(0.001)), v, gradient) as Parameters;
-    const update = (x: A, a: A, b: A): A => x.sub(a.mul(c1.ref).div(np.sqrt(b.mul(c2.ref)).add(1e-8)).mul(1e-3));
-    const p1 = tree.map(update, p, tree.ref(m1), tree.ref(v1)) as Parameters;
+    const average = (beta: number) => (x?: A, g?: A) => (x as A).mul(beta).add((g as A).mul(1 - beta)); // map gives both
+    const m1 = map(average(0.9), m, tree.ref(gradient));
+    const v1 = map(average(0.999), v, map((g) => np.square(g), gradient));
+    const update = (...[x, a, b]: A[]): A =>
+      (x as A).sub((a as A).mul(c1.ref).div(np.sqrt((b as A).mul(c2.ref)).add(1e-8)).mul(1e-3));
+    const p1 = map(update, p, tree.ref(m1), tree.ref(v1));
     c1.dispose();
     c2.dispose();
     return [value, p1, m1, v1] as const;
@@ -91,7 +97,7 @@ export async function jaxStep({ layers, width: D, heads: H, vocabulary: V, batch
   const [given, wanted] = [oneHot(ids.slice(0, -1)), oneHot(ids.slice(1))];
   const hidden = Float32Array.from({ length: T * T }, (_, i) => (i % T > Math.floor(i / T) ? -1e9 : 0));
   const mask = np.array(hidden).reshape([T, T]);
-  const like = (p: Parameters): Parameters => tree.map((x: A) => np.zeros(x.shape), tree.ref(p)) as Parameters;
+  const like = (p: Parameters): Parameters => map((x) => np.zeros(x.shape), tree.ref(p));
   let p = parameters();
   let [m, v] = [like(p), like(p)];
   let t = 0;

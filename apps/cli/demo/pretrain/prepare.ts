@@ -32,7 +32,7 @@ write("text.jsonl", rows.filter((_, i) => i % 40 !== 0));
 write("held-out.jsonl", rows.filter((_, i) => i % 40 === 0));
 
 const SPECIAL = ["<unk>", "<s>", "</s>"] as const;
-const characters = [...new Set(plays)].toSorted();
+const characters = [...new Set(plays)].toSorted((a, b) => (a < b ? -1 : 1));
 const special = (content: string, id: number) => ({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true });
 const start = { SpecialToken: { id: "<s>", type_id: 0 } };
 const tokenizer = {

@@ -17,7 +17,7 @@ export interface MatmulAttrs {
 }
 
 /** M, N and K of a product. */
-export function matmulSizes(a: readonly number[], b: readonly number[], layout: MatmulLayout): { M: number; N: number; K: number } {
+function matmulSizes(a: readonly number[], b: readonly number[], layout: MatmulLayout): { M: number; N: number; K: number } {
   const [a0 = 0, a1 = 0] = a;
   const [b0 = 0, b1 = 0] = b;
   const [M, K] = layout === "tn" ? [a1, a0] : [a0, a1];

@@ -1,5 +1,4 @@
 /** @file What a program runs on: the contract that the device and the f64 interpreter both fulfil. */
-import type { DType } from "../dtype.ts";
 import type { Aval, Shape } from "../shape.ts";
 import type { Tensor, Trace } from "../tensor.ts";
 
@@ -94,7 +93,7 @@ export interface Runtime {
 }
 
 /** Elements of a group's member, rounded up so that the next one may be bound on its own (256 bytes). */
-export const alignElements = (elements: number): number => Math.ceil(elements / 64) * 64;
+const alignElements = (elements: number): number => Math.ceil(elements / 64) * 64;
 
 /** Lays members out in buckets of at most `maxBytes`, in order. A member larger than that gets a bucket of its own. */
 export function layoutGroup(name: string, members: readonly Member[], maxBytes: number): Bucket[] {
@@ -111,6 +110,3 @@ export function layoutGroup(name: string, members: readonly Member[], maxBytes: 
   }
   return buckets;
 }
-
-/** Type of one element as a parameter is read back. */
-export const isInteger = (dtype: DType): boolean => dtype === "i32" || dtype === "u32";
