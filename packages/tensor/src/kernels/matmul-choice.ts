@@ -1,9 +1,8 @@
 /** @file Which kernel computes a block of a matrix product: by adapter, layout, shape and alignment. */
 import type { MatmulLayout } from "../ops/linear.ts";
-import type { Kernel } from "./kernel.ts";
-import { type LanesTile, lanesKernel } from "./matmul-lanes.ts";
+import { type LanesTile, lanesText } from "./matmul-lanes.ts";
 import { type Formats, type Loader, type Reading, widthFor } from "./matmul-parts.ts";
-import { type SharedTile, tilesKernel } from "./matmul-tiles.ts";
+import { type SharedTile, tilesText } from "./matmul-tiles.ts";
 import type { Target } from "./target.ts";
 
 /** Rows and columns of the result, and what is summed over. */
@@ -44,9 +43,11 @@ export interface Span {
 /** What one dispatch computes: some of the rows and columns, and some of the terms of their sums. */
 export type Block = Readonly<Record<Axis, Span>>;
 
-/** A kernel, and how it divides a block. */
+/** A kernel's text with what must be known to dispatch it. */
 export interface Choice {
-  readonly kernel: Kernel;
+  readonly label: string;
+  readonly code: string;
+  readonly formats: Formats;
   /** The tile of one workgroup. */
   readonly rows: number;
   readonly columns: number;
@@ -124,25 +125,20 @@ function chooseLanes({ layout, a, b, bias, ldc }: Product, block: Block, target:
   const most = best.along === "M" ? best.columns : right.contiguous === "k" ? best.columns / lanes : right.width;
   const out = widthFor(most, ldc, N, block.N.start);
   const label = `matmul ${layout} ${best.rows}x${best.columns}x${best.depth}`;
-  const kernel = lanesKernel(label, best, { a: left, b: right, bias, out }, lanes);
-  return { ...best, kernel, chunk: chunkOf(block, best, 4, 8, target) };
+  const formats = { a: left, b: right, bias, out };
+  return { ...best, label, formats, code: lanesText(best, formats, lanes), chunk: chunkOf(block, best, 4, 8, target) };
 }
 
-/** Squares of 4×4 sums a thread, and halves of them for thin results. Chosen by reasoning: no GPU was measured. */
+/** 4×4 sums a thread. Chosen by what is known of GPUs: none was measured. */
 function chooseTiles({ layout, a, b, bias, ldc }: Product, block: Block, target: Target): Choice {
   const [M, N] = [block.M.length, block.N.length];
-  const tile: SharedTile =
-    M <= 16
-      ? { rows: 16, columns: 64, depth: 16, perThread: [2, 4] }
-      : N <= 16
-        ? { rows: 64, columns: 16, depth: 16, perThread: [2, 4] }
-        : { rows: 64, columns: 64, depth: 16, perThread: [4, 4] };
+  const tile: SharedTile = { rows: M <= 16 ? 16 : 64, columns: N <= 16 ? 16 : 64, depth: 16, perThread: [4, 4] };
   const formats: Formats = {
     a: reading(a, block, 4),
     b: reading(b, block, 4),
     bias,
     out: widthFor(4, ldc, N, block.N.start),
   };
-  const kernel = tilesKernel(`matmul ${layout} ${tile.rows}x${tile.columns}x${tile.depth}`, tile, formats);
-  return { ...tile, kernel, chunk: chunkOf(block, tile, 64, 64, target) };
+  const label = `matmul ${layout} ${tile.rows}x${tile.columns}`;
+  return { ...tile, label, formats, code: tilesText(tile, formats), chunk: chunkOf(block, tile, 64, 64, target) };
 }

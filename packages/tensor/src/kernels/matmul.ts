@@ -7,10 +7,11 @@ import { DeviceError } from "../errors.ts";
 import type { MatmulAttrs } from "../ops/linear.ts";
 import type { Lowering, Spec } from "../ops/op.ts";
 import type { Aval } from "../shape.ts";
-import { type Dispatch, type Operand, type OperandRange, grid, input, output, scratch } from "./kernel.ts";
+import { type Dispatch, grid, input, type Operand, type OperandRange, output, scratch } from "./kernel.ts";
 import { type Axis, type Block, type Choice, type Matrix, type Product, type Span, choose } from "./matmul-choice.ts";
-import { loaderOf, range, sumKernel, widthFor, words } from "./matmul-parts.ts";
+import { biases, functions, loaderOf, type Sizes, vector, widthFor } from "./matmul-parts.ts";
 import type { Target } from "./target.ts";
+import { dispatch, eachItem, itemGroups, wgsl } from "./wgsl.ts";
 
 /**
  * C = A·B in layout `nn`, `nt` or `tn`, plus a bias of N elements where there is a third input.
@@ -63,11 +64,10 @@ function cut(extent: number, rowBytes: readonly number[], maxBinding: number): r
     throw new DeviceError(
       `matmul: ${least} rows of ${widest} bytes are the least that can be bound, but a binding holds ${maxBinding} bytes: use a device with larger bindings, or a narrower matrix.`,
     );
-  return range(Math.ceil(extent / length)).map((i) => ({
-    start: i * length,
-    length: Math.min(length, extent - i * length),
-    cut: true,
-  }));
+  return Array.from({ length: Math.ceil(extent / length) }, (_, i) => {
+    const start = i * length;
+    return { start, length: Math.min(length, extent - start), cut: true };
+  });
 }
 
 /** The rows of a matrix that a block needs; all of it where the axis is not cut. */
@@ -113,53 +113,63 @@ interface Destination {
   readonly biased: boolean;
 }
 
-function multiply(
-  product: Product,
-  block: Block,
-  choice: Choice,
-  { to, c0, ldc, biased }: Destination,
-  target: Target,
-): Dispatch {
+function multiply(product: Product, block: Block, choice: Choice, destination: Destination, target: Target): Dispatch {
   const { a, b } = product;
+  const { to, c0, ldc, biased } = destination;
   const [M, N, K] = [block.M.length, block.N.length, block.K.length];
-  const { kernel, rows, columns, chunk } = choice;
+  const { label, code, formats, rows, columns, chunk } = choice;
+  const left = input(0, rowsIn(block[a.rows], a.rowBytes));
+  const right = input(1, rowsIn(block[b.rows], b.rowBytes));
   const across = Math.ceil(N / columns);
   const tiles = Math.ceil(M / rows) * across;
-  const left = input(0, rowsIn(block[a.rows], a.rowBytes));
+  const [lda, a0, ldb, b0] = [a.ld, block[a.columns].start, b.ld, block[b.columns].start];
+  const bias = { biased: biased ? 1 : 0, bias0: block.N.start };
+  const sizes: Sizes = { M, N, K, lda, ldb, ldc, a0, b0, c0, chunk, plane: M * N, across, tiles, ...bias };
   const [x, y] = grid(tiles, target.maxWorkgroups);
-  return {
-    kernel,
-    operands: [left, input(1, rowsIn(block[b.rows], b.rowBytes)), biased ? input(2) : left, to],
-    sizes: words({
-      ...{ M, N, K, lda: a.ld, ldb: b.ld, ldc, a0: block[a.columns].start, b0: block[b.columns].start, c0 },
-      ...{ chunk, plane: M * N, across, tiles, biased: biased ? 1 : 0, bias0: block.N.start },
-    }),
+  return dispatch({
+    label,
+    bindings: [
+      { name: "a", type: formats.a.loader.element(formats.a.width), operand: left },
+      { name: "b", type: formats.b.loader.element(formats.b.width), operand: right },
+      { name: "bias", type: formats.bias.element(1), operand: biased ? input(2) : left },
+      { name: "c", type: vector(formats.out), operand: to },
+    ],
+    sizes,
     workgroups: [x, y, Math.ceil(K / chunk)],
+    code,
     cost: { flops: 2 * M * N * K, bytes: M * K * a.bytes + K * N * b.bytes + 4 * M * N },
-  };
+  });
 }
 
-/** Adds planes and bias to their rows of the result, or puts them there. Where a sum is in parts, N is whole. */
-function addUp(
-  { bias, ldc }: Product,
-  m: Span,
-  {
-    to,
-    planes,
-    keep,
-    biased,
-  }: { readonly to: Operand; readonly planes: number; readonly keep: boolean; readonly biased: boolean },
-  target: Target,
-): Dispatch {
+/** What `addUp` does with the planes: where their sum goes, and what else is in it. */
+interface Sum {
+  readonly to: Operand;
+  readonly planes: number;
+  /** Whether it is added to what the result holds. */
+  readonly keep: boolean;
+  readonly biased: boolean;
+}
+
+/** Adds up planes, in their order. Where a sum is in parts, N is whole. */
+function addUp({ bias, ldc }: Product, m: Span, { to, planes, keep, biased }: Sum, target: Target): Dispatch {
   const count = m.length * ldc;
   const width = widthFor(4, ldc);
   const from = scratch(0, "read");
-  const [x, y] = grid(Math.ceil(count / width / 64), target.maxWorkgroups);
-  return {
-    kernel: sumKernel(bias, width),
-    operands: [from, biased ? input(2) : from, to],
-    sizes: [count, planes, ldc, biased ? 1 : 0, 0, keep ? 1 : 0],
-    workgroups: [x, y, 1],
+  const code = eachItem(wgsl`
+    var sum = ${vector(width)}();
+    if (sizes.keep != 0u) { sum = c[i]; }
+    for (var p = 0u; p < sizes.planes; p++) { sum += planes[p * sizes.count + i]; }
+    c[i] = sum + ${biases(width, `i * ${width}u % sizes.N`)};`);
+  return dispatch({
+    label: "matmul sum",
+    bindings: [
+      { name: "planes", type: vector(width), operand: from },
+      { name: "bias", type: bias.element(1), operand: biased ? input(2) : from },
+      { name: "c", type: vector(width), operand: to },
+    ],
+    sizes: { count: count / width, planes, N: ldc, keep: keep ? 1 : 0, biased: biased ? 1 : 0, bias0: 0 },
+    workgroups: itemGroups(count / width, target),
+    code: `${functions(bias)}${code}`,
     cost: { flops: planes * count, bytes: 4 * (planes + 1) * count },
-  };
+  });
 }
