@@ -1,0 +1,299 @@
+/**
+ * @file Attention for CPU adapters: a lane owns rows, and the rows it meets are loaded once and broadcast.
+ *
+ * A workgroup is one subgroup. Each lane owns some rows of one side (queries, or keys in the gradient of k and v) with all E
+ * values in registers, and the subgroup walks through the rows of the other side. A walked row is loaded spread over the
+ * lanes; its values then go to all lanes by shuffles, first into the scores, then into the sums. Scores stand one in a
+ * lane, so the softmax needs nothing from other lanes.
+ *
+ * Why so: on lavapipe a loaded float costs about ten instructions, a shuffle one. Here every value is loaded once and used in
+ * every product it occurs in. Tiles of scores, which load operands again, were slower or equal at every E up to 64 and
+ * compiled twice as long.
+ */
+import { type AttentionFamily, type AttentionText, firstQuery, indices, lastKey, place, repeat } from "./attention-text.ts";
+import { wgsl } from "./wgsl.ts";
+
+/** The widest heads of this family: a lane holds four such rows in the gradient of k and v. */
+export const LANES_WIDEST = 128;
+
+/** How a kernel is cut. */
+interface Cut {
+  /** Subgroup size. */
+  readonly lanes: number;
+  /** Rows a lane owns. More of them share one load; too many spill to the stack and take seconds to compile. */
+  readonly own: number;
+  /** Walked rows of one trip of the loop. More of them share the cost of a trip; past 24 KB of machine code it gets slow. */
+  readonly walk: number;
+}
+
+/** How a row of E floats lies in a subgroup: vector j of it is part ⌊j / lanes⌋ of lane j mod lanes. */
+interface Spread {
+  /** Floats of a vector. */
+  readonly width: number;
+  /** Vectors of a row. */
+  readonly vectors: number;
+  /** Vectors a lane holds; past the end of the row it holds the last one again. */
+  readonly parts: number;
+}
+
+/** The spread with the cheapest loads: a vector costs half a float more than its floats. */
+function spread(E: number, lanes: number): Spread {
+  const spreads = [4, 2, 1]
+    .filter((width) => E % width === 0)
+    .map((width) => ({ width, vectors: E / width, parts: Math.ceil(E / width / lanes) }));
+  const cost = ({ parts, width }: Spread): number => parts * (width + 0.5);
+  return spreads.reduce((best, s) => (cost(s) < cost(best) ? s : best));
+}
+
+/**
+ * Pieces of text that know where values are. Owned rows of x are x0, x1 …, with vectors x0_0, x0_1 …. The parts of a
+ * walked row y are y_0, y_1 ….
+ */
+function pieces({ E }: AttentionText, { lanes, own }: Cut) {
+  const { width, vectors, parts } = spread(E, lanes);
+  const type = width === 1 ? "f32" : `vec${width}f`;
+  const owned = (part: (i: number) => string, separator = "\n"): string => repeat(own, part, separator);
+  /** Vector j of walked row y, for every lane. */
+  const all = (y: string, j: number): string => `subgroupShuffle(${y}_${Math.floor(j / lanes)}, ${j % lanes}u)`;
+  const load = (y: string, operand: string, at: string): string =>
+    repeat(parts, (p) => `let ${y}_${p} = ${operand}[${at} * ${vectors}u + part${p}];`, " ");
+
+  /** A lane keeps row x of those loaded if it is its own. */
+  const keep = (x: string, operand: string): string => wgsl`
+    {
+      ${load("row", operand, "at")}
+      ${repeat(vectors, (j) => `${x}_${j} = select(${x}_${j}, ${all("row", j)}, lane == l);`, " ")}
+    }`;
+  /** Row x of lane l is spread and stored. */
+  const store = (x: string, operand: string): string =>
+    repeat(parts, (p) => {
+      const from = p * lanes;
+      const vector = (l: number): string =>
+        `part = select(part, subgroupShuffle(${x}_${from + l}, l), lane == ${l}u);`;
+      return wgsl`
+        {
+          var part = ${type}();
+          ${repeat(Math.min(lanes, vectors - from), vector, " ")}
+          if (lane < ${vectors - from}u) { ${operand}[at * ${vectors}u + part${p}] = part; }
+        }`;
+    });
+
+  return {
+    type,
+    owned,
+    load,
+    /** Statements for vectors j of owned rows i. */
+    vectors: (part: (i: number, j: number) => string): string =>
+      owned((i) => repeat(vectors, (j) => part(i, j), " ")),
+    /** Which vectors of a row this lane holds. */
+    parts: repeat(parts, (p) => `let part${p} = min(${p * lanes}u + lane, ${vectors - 1}u);`, " "),
+    zeros: (x: string): string => owned((i) => repeat(vectors, (j) => `var ${x}${i}_${j} = ${type}();`, " ")),
+
+    /** Fills owned rows; `row` is "query" or "key". Loads go row by row, since registers have no dynamic index. */
+    fill: (row: string, operands: Readonly<Record<string, string>>): string => wgsl`
+      for (var l = 0u; l < ${lanes}u; l++) {
+        ${owned(
+          (i) => wgsl`
+            {
+              let at = ${row}(b, g, first + ${i * lanes}u + l);
+              ${Object.entries(operands)
+                .map(([x, operand]) => keep(`${x}${i}`, operand))
+                .join("")}
+            }`,
+        )}
+      }`,
+    drain: (row: string, operands: Readonly<Record<string, string>>): string => wgsl`
+      for (var l = 0u; l < ${lanes}u; l++) {
+        ${owned(
+          (i) => wgsl`
+            if (first + ${i * lanes}u + l < owned) {
+              let at = ${row}(b, g, first + ${i * lanes}u + l);
+              ${Object.entries(operands)
+                .map(([x, operand]) => store(`${x}${i}`, operand))
+                .join("")}
+            }`,
+        )}
+      }`,
+
+    /** Declares `dot`0, `dot`1 …: owned rows x times walked row y. One sum for each component keeps the adders busy. */
+    dots: (dot: string, x: string, y: string): string => wgsl`
+      ${owned((i) => `var ${dot}${i}v = ${type}();`, " ")}
+      ${repeat(vectors, (j) => `{ let y = ${all(y, j)}; ${owned((i) => `${dot}${i}v += ${x}${i}_${j} * y;`, " ")} }`)}
+      ${owned((i) => `let ${dot}${i} = ${width === 1 ? `${dot}${i}v` : `dot(${dot}${i}v, ${type}(1))`};`, " ")}`,
+
+    /** x = x · fade + Σ weight · y over the walked rows y; fades and weights are floats with the owned row's number. */
+    add: (x: string, terms: readonly { readonly weight: string; readonly y: string }[], fade?: string): string =>
+      repeat(vectors, (j) => {
+        const old = (i: number): string => `${x}${i}_${j}${fade === undefined ? "" : ` * ${fade}${i}`}`;
+        const sum = (i: number): string => terms.map(({ weight }, u) => `${weight}${i} * y${u}`).join(" + ");
+        return `{ ${terms.map(({ y }, u) => `let y${u} = ${all(y, j)};`).join(" ")} ${owned((i) => `${x}${i}_${j} = ${old(i)} + ${sum(i)};`, " ")} }`;
+      }),
+  };
+}
+
+/** A value that all lanes want, loaded by one: a load costs by the active lane. */
+const once = (name: string, type: string, value: string): string =>
+  `var ${name} = ${type}(0); if (lane == 0u) { ${name} = ${value}; } ${name} = subgroupShuffle(${name}, 0u);`;
+
+function program(text: AttentionText, { lanes, own }: Cut, owns: "queries" | "keys", body: string): string {
+  return wgsl`
+    ${indices(text)}
+    @compute @workgroup_size(${lanes})
+    fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+      ${place(owns, lanes * own)}
+      ${body}
+    }`;
+}
+
+/** Owned queries: their row, their index, and the last key they may see. */
+const queries = (lanes: number) => (i: number): string => wgsl`
+  let row${i} = first + ${i * lanes}u + lane;
+  let at${i} = query(b, g, row${i});
+  let last${i} = min(row${i} / heads + sizes.past, sizes.S - 1u);`;
+
+/** The loop over the keys s that owned queries may see; `each` is told the number u of a key of the trip. */
+const overKeys = ({ mask }: AttentionText, { lanes, own, walk }: Cut, each: (u: number) => string, then: string): string => wgsl`
+  let end = ${lastKey(lanes * own)};
+  for (var s = 0u; s < end; s += ${walk}u) {
+    ${repeat(
+      walk,
+      (u) => wgsl`
+        let key${u} = key(b, g, s + ${u}u);
+        ${mask === null ? "" : once(`open${u}`, "u32", `u32(open(b, s + ${u}u))`)}
+        ${each(u)}`,
+    )}
+    ${then}
+  }`;
+
+/** Whether owned query i sees key u of the trip. */
+const sees = ({ mask }: AttentionText, i: number, u: number): string =>
+  `s + ${u}u <= last${i}${mask === null ? "" : ` && open${u} != 0u`}`;
+
+/** With the scores x of all keys so far: peak = max x, total = Σ exp(x − peak), o = Σ exp(x − peak)·v. */
+function forward(text: AttentionText, cut: Cut): string {
+  const { load, dots, add, owned, vectors, zeros, fill, drain, parts } = pieces(text, cut);
+  const { walk, lanes } = cut;
+  const score = (u: number): string => wgsl`
+    ${load(`k${u}`, "k", `key${u}`)}
+    ${dots(`qk${u}_`, "q", `k${u}`)}
+    ${owned((i) => `let sees${u}_${i} = ${sees(text, i, u)}; let x${u}_${i} = select(LOWEST, qk${u}_${i} * sizes.scale, sees${u}_${i});`)}`;
+  // A new peak fades what was summed under the old one. Where nothing was seen yet both are LOWEST, and all sums zero.
+  const softmax = (i: number): string => wgsl`
+    let old${i} = peak${i};
+    ${repeat(walk, (u) => `peak${i} = max(peak${i}, x${u}_${i});`, " ")}
+    let fade${i} = exp(old${i} - peak${i});
+    ${repeat(walk, (u) => `let p${u}_${i} = select(0f, exp(x${u}_${i} - peak${i}), sees${u}_${i});`, " ")}
+    total${i} = total${i} * fade${i} + ${repeat(walk, (u) => `p${u}_${i}`, " + ")};`;
+  const terms = Array.from({ length: walk }, (_, u) => ({ weight: `p${u}_`, y: `v${u}` }));
+  return program(
+    text,
+    cut,
+    "queries",
+    wgsl`
+      ${parts}
+      ${owned(queries(lanes))}
+      ${zeros("q")}
+      ${fill("query", { q: "q" })}
+      ${zeros("o")}
+      ${owned((i) => `var peak${i} = LOWEST; var total${i} = 0f;`)}
+      ${overKeys(
+        text,
+        cut,
+        score,
+        wgsl`
+          ${owned(softmax)}
+          ${repeat(walk, (u) => load(`v${u}`, "v", `key${u}`))}
+          ${add("o", terms, "fade")}`,
+      )}
+      ${owned((i) => `let share${i} = select(0f, 1 / total${i}, total${i} > 0);`)}
+      ${vectors((i, j) => `o${i}_${j} *= share${i};`)}
+      ${drain("query", { o: "out" })}
+      ${owned((i) => `if (row${i} < rows) { lse[at${i}] = select(0f, log(total${i}) + peak${i}, total${i} > 0); }`)}`,
+  );
+}
+
+/** dq = Σ ds·k with ds = scale · p · (dout·v − delta) and p = exp(score − lse). */
+function gradQ(text: AttentionText, cut: Cut): string {
+  const { load, dots, add, owned, zeros, fill, drain, parts } = pieces(text, cut);
+  const slope = (u: number): string => wgsl`
+    ${load(`k${u}`, "k", `key${u}`)}
+    ${load(`v${u}`, "v", `key${u}`)}
+    ${dots(`qk${u}_`, "q", `k${u}`)}
+    ${dots(`dp${u}_`, "d", `v${u}`)}
+    ${owned((i) => `let p${u}_${i} = exp(qk${u}_${i} * sizes.scale - lse${i}); let ds${u}_${i} = select(0f, p${u}_${i} * (dp${u}_${i} - delta${i}) * sizes.scale, ${sees(text, i, u)});`)}`;
+  const terms = Array.from({ length: cut.walk }, (_, u) => ({ weight: `ds${u}_`, y: `k${u}` }));
+  return program(
+    text,
+    cut,
+    "queries",
+    wgsl`
+      ${parts}
+      ${owned(queries(cut.lanes))}
+      ${owned((i) => `let lse${i} = lse[at${i}]; let delta${i} = delta[at${i}];`)}
+      ${zeros("q")}
+      ${zeros("d")}
+      ${fill("query", { q: "q", d: "dout" })}
+      ${zeros("x")}
+      ${overKeys(text, cut, slope, add("x", terms))}
+      ${drain("query", { x: "dq" })}`,
+  );
+}
+
+/** dv = Σ p·dout and dk = Σ ds·q over the queries of all heads of the group, with p and ds as in `gradQ`. */
+function gradKV(text: AttentionText, cut: Cut): string {
+  const { load, dots, add, owned, zeros, fill, drain, parts } = pieces(text, cut);
+  const { lanes, walk } = cut;
+  // Owned keys and the first query that sees each. Nothing sees a hidden key.
+  const keys = (i: number): string => wgsl`
+    let s${i} = first + ${i * lanes}u + lane;
+    var start${i} = ${firstQuery(`s${i}`)};
+    ${text.mask === null ? "" : `if (!open(b, s${i})) { start${i} = sizes.T; }`}`;
+  const slopes = (u: number): string => wgsl`
+    let t${u} = t;
+    let at${u} = (b * sizes.T + min(t, sizes.T - 1u)) * sizes.H + g * heads + h;
+    h++; t += u32(h == heads); h = select(h, 0u, h == heads);
+    ${load(`q${u}`, "q", `at${u}`)}
+    ${load(`d${u}`, "dout", `at${u}`)}
+    ${once(`lse${u}`, "f32", `lse[at${u}]`)}
+    ${once(`delta${u}`, "f32", `delta[at${u}]`)}
+    ${dots(`qk${u}_`, "k", `q${u}`)}
+    ${dots(`dp${u}_`, "v", `d${u}`)}
+    ${owned((i) => `let p${u}_${i} = select(0f, exp(qk${u}_${i} * sizes.scale - lse${u}), start${i} <= t${u}${u > 0 ? ` && t${u} < sizes.T` : ""}); let ds${u}_${i} = p${u}_${i} * (dp${u}_${i} - delta${u}) * sizes.scale;`)}`;
+  const trip = Array.from({ length: walk }, (_, u) => u);
+  return program(
+    text,
+    cut,
+    "keys",
+    wgsl`
+      ${parts}
+      ${owned(keys)}
+      ${zeros("k")}
+      ${zeros("v")}
+      ${fill("key", { k: "k", v: "v" })}
+      ${zeros("x")}
+      ${zeros("y")}
+      // Query t of head h of the group: counted on, since a division costs as much as a load.
+      var h = 0u;
+      for (var t = ${firstQuery("first")}; t < sizes.T;) {
+        ${repeat(walk, slopes)}
+        ${add("y", trip.map((u) => ({ weight: `p${u}_`, y: `d${u}` })))}
+        ${add("x", trip.map((u) => ({ weight: `ds${u}_`, y: `q${u}` })))}
+      }
+      ${drain("key", { x: "dk", y: "dv" })}`,
+  );
+}
+
+/** The kernels for subgroups of `lanes` threads that own `rows` rows for each batch and key head. */
+export function lanesFamily(text: AttentionText, lanes: number, rows: number): AttentionFamily {
+  const oneToFour = (x: number): number => Math.max(1, Math.min(4, Math.floor(x)));
+  // A decoding step has a row or a few: more registers would stay idle.
+  const own = rows <= lanes ? 1 : oneToFour(128 / text.E);
+  const cut = (floats: number): Cut => ({ lanes, own, walk: oneToFour(floats / text.E) });
+  return {
+    row: pieces(text, cut(1)).type,
+    block: lanes * own,
+    forward: () => forward(text, cut(64)),
+    gradQ: () => gradQ(text, cut(32)),
+    gradKV: () => gradKV(text, cut(32)),
+  };
+}

@@ -1,0 +1,232 @@
+/**
+ * @file Attention for GPUs: a workgroup owns rows, and works through squares of scores in shared memory. No subgroups.
+ *
+ * The 64 threads of a workgroup stand 8 × 8. A square is 32 owned rows by 32 columns of the other side (queries by keys, in
+ * the gradient of k and v keys by queries), and thread (y, x) has rows y + 8·i and columns 4·x + j of it, i and j below 4:
+ * one vec4f a row. Two moves do all the work. `products` fills a square with [32, E]·[32, E]ᵀ, panel by panel of 16 values of
+ * e. `accumulate` adds square·[32, E] to sums over the owned rows; of those a thread has the same rows, and values
+ * 32·c + 4·x + j of e. Shared memory: 5 KB of panels, 4.5 KB of the square, 1 KB for reductions along its rows.
+ */
+import { type AttentionFamily, type AttentionText, firstQuery, indices, lastKey, place, repeat } from "./attention-text.ts";
+import { wgsl } from "./wgsl.ts";
+
+const SIDE = 32;
+const THREADS = 128;
+/** Vectors from one row of a panel, or of the square, to the next: odd, so that 8 threads in a row meet 8 sets of banks. */
+const PANEL = 5;
+const SQUARE = 9;
+
+/** The rows, and the columns, of a thread. */
+const two = (part: (i: number) => string, separator = "\n"): string => repeat(2, part, separator);
+const four = (part: (j: number) => string, separator = "\n"): string => repeat(4, part, separator);
+
+/** Vector e of row `at` of an operand, zeros from E on; and its counterpart for outputs. */
+function access(text: AttentionText, name: string, writes: boolean): string {
+  const whole = text.E % 4 === 0;
+  const read = whole
+    ? `if (e < sizes.E / 4u) { return ${name}[at * (sizes.E / 4u) + e]; } return vec4f();`
+    : `return vec4f(${four((c) => `load_${name}_1(at, 4u * e + ${c}u)`, ", ")});`;
+  const write = whole
+    ? `if (e < sizes.E / 4u) { ${name}[at * (sizes.E / 4u) + e] = x; }`
+    : four((c) => `if (4u * e + ${c}u < sizes.E) { ${name}[at * sizes.E + 4u * e + ${c}u] = x[${c}]; }`);
+  if (writes) return `fn store_${name}(at: u32, e: u32, x: vec4f) { ${write} }`;
+  return wgsl`
+    ${whole ? "" : `fn load_${name}_1(at: u32, e: u32) -> f32 { if (e < sizes.E) { return ${name}[at * sizes.E + e]; } return 0f; }`}
+    fn load_${name}(at: u32, e: u32) -> vec4f { ${read} }`;
+}
+
+/** An operand, and the index of one of its rows given the row's number on its side. */
+interface Side {
+  readonly operand: string;
+  readonly row: (number: string) => string;
+}
+const owned = (operand: string, fn: string): Side => ({ operand, row: (r) => `${fn}(b, g, first + ${r})` });
+const walked = (operand: string, fn: string): Side => ({ operand, row: (r) => `${fn}(b, g, base + ${r})` });
+
+/** Declares `square`0 … 3, a thread's part of rows·columnsᵀ. Column 4·x + j of a panel stands at 8·j + x. */
+const products = (square: string, rows: Side, columns: Side): string => wgsl`
+  ${two((i) => `var ${square}${i} = vec4f();`, " ")}
+  for (var e = 0u; e < vectors; e += 4u) {
+    panel[line * ${PANEL}u + thread % 4u] = load_${rows.operand}(${rows.row("line")}, e + thread % 4u);
+    panel[(${SIDE}u + line) * ${PANEL}u + thread % 4u] = load_${columns.operand}(${columns.row("line % 8u * 4u + line / 8u")}, e + thread % 4u);
+    workgroupBarrier();
+    for (var j = 0u; j < min(e + 4u, vectors) - e; j++) {
+      ${two((i) => `let a${i} = panel[(y + ${16 * i}u) * ${PANEL}u + j];`)}
+      ${four((j) => `let b${j} = panel[(${SIDE}u + x + ${8 * j}u) * ${PANEL}u + j];`)}
+      ${two((i) => `${square}${i} += vec4f(${four((j) => `dot(a${i}, b${j})`, ", ")});`)}
+    }
+    workgroupBarrier();
+  }`;
+
+/** Values of e are worked through in chunks of 32. */
+const chunks = ({ E }: AttentionText): number => Math.ceil(E / SIDE);
+const eachSum = (text: AttentionText, part: (c: number, i: number) => string): string =>
+  repeat(chunks(text), (c) => two((i) => part(c, i), " "));
+const zeros = (text: AttentionText, sum: string): string => eachSum(text, (c, i) => `var ${sum}${c}_${i} = vec4f();`);
+
+/** Shares a thread's part of a square with the others. */
+const share = (square: string): string =>
+  two((i) => `square[(y + ${16 * i}u) * ${SQUARE}u + x] = ${square}${i};`);
+
+/** Adds the shared square times the columns' side, which ends at column `end`, to sums over the owned rows. */
+const accumulate = (text: AttentionText, sum: string, columns: Side): string =>
+  repeat(
+    chunks(text),
+    (c) => wgsl`
+      for (var i = thread; i < ${8 * SIDE}u; i += ${THREADS}u) {
+        panel[i] = load_${columns.operand}(${columns.row("i / 8u")}, ${8 * c}u + i % 8u);
+      }
+      workgroupBarrier();
+      for (var j = 0u; j < (min(base + ${SIDE}u, end) - base + 3u) / 4u; j++) {
+        ${two((i) => `let w${i} = square[(y + ${16 * i}u) * ${SQUARE}u + j];`)}
+        ${four((k) => `{ let z = panel[(4u * j + ${k}u) * 8u + x]; ${two((i) => `${sum}${c}_${i} += w${i}[${k}] * z;`, " ")} }`)}
+      }
+      workgroupBarrier();`,
+  );
+
+/** Stores sums in the owned rows. */
+const store = (text: AttentionText, sum: string, operand: string, fn: string): string => wgsl`
+  ${two((i) => `if (first + y + ${16 * i}u < owned) { let at = ${fn}(b, g, first + y + ${16 * i}u); ${repeat(chunks(text), (c) => `store_${operand}(at, ${8 * c}u + x, ${sum}${c}_${i});`, " ")} }`)}`;
+
+function program(text: AttentionText, owns: "queries" | "keys", reads: readonly string[], writes: readonly string[], body: string): string {
+  return wgsl`
+    ${indices(text)}
+    ${reads.map((name) => access(text, name, false)).join("\n")}
+    ${writes.map((name) => access(text, name, true)).join("\n")}
+    var<workgroup> panel: array<vec4f, ${2 * SIDE * PANEL}>;
+    var<workgroup> square: array<vec4f, ${SIDE * SQUARE}>;
+    var<workgroup> edge: array<f32, ${SIDE * 8}>;
+    @compute @workgroup_size(${THREADS})
+    fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+      ${place(owns, SIDE)}
+      let x = thread % 8u;
+      let y = thread / 8u;
+      let line = thread / 4u;
+      let vectors = (sizes.E + 3u) / 4u;
+      ${body}
+    }`;
+}
+
+/** Index and last visible key of a thread's owned queries. */
+const queries = two((i) => wgsl`
+  let at${i} = query(b, g, first + y + ${16 * i}u);
+  let last${i} = min((first + y + ${16 * i}u) / heads + sizes.past, sizes.S - 1u);`);
+
+/** The loop over squares of keys. In it, sees0 … 3 tell which of its columns each of a thread's rows sees. */
+const overKeys = ({ mask }: AttentionText, body: string): string => wgsl`
+  let end = ${lastKey(SIDE)};
+  for (var base = 0u; base < end; base += ${SIDE}u) {
+    let s = base + 4u * x + vec4u(0, 1, 2, 3);
+    ${mask === null ? "" : `let shown = vec4<bool>(${four((j) => `open(b, s[${j}])`, ", ")});`}
+    ${two((i) => `let sees${i} = (s <= vec4u(last${i}))${mask === null ? "" : " & shown"};`)}
+    ${body}
+  }`;
+
+/** Reduces one float a thread and row, kept in edge, along the rows. */
+const along = (i: number, join: (a: string, b: string) => string): string =>
+  Array.from({ length: 8 }, (_, k) => `edge[(y + ${16 * i}u) * 8u + ${k}u]`).reduce(join);
+
+/** With the scores of all keys so far: peak = max, total = Σ exp(score − peak), o = Σ exp(score − peak)·v. */
+const forward = (text: AttentionText): string =>
+  program(
+    text,
+    "queries",
+    ["q", "k", "v"],
+    ["out"],
+    wgsl`
+      ${queries}
+      ${zeros(text, "o")}
+      ${two((i) => `var peak${i} = LOWEST; var total${i} = 0f;`)}
+      ${overKeys(
+        text,
+        wgsl`
+          ${products("p", owned("q", "query"), walked("k", "key"))}
+          ${two((i) => `p${i} = select(vec4f(LOWEST), p${i} * sizes.scale, sees${i}); edge[(y + ${16 * i}u) * 8u + x] = max(max(p${i}.x, p${i}.y), max(p${i}.z, p${i}.w));`)}
+          workgroupBarrier();
+          // A new peak fades what was summed under the old one. Totals stay apart by thread until the end.
+          ${two(
+            (i) => wgsl`
+              let peak_${i} = max(peak${i}, ${along(i, (a, b) => `max(${a}, ${b})`)});
+              let fade${i} = exp(peak${i} - peak_${i});
+              peak${i} = peak_${i};
+              p${i} = select(vec4f(), exp(p${i} - peak${i}), sees${i});
+              total${i} = total${i} * fade${i} + dot(p${i}, vec4f(1));`,
+          )}
+          ${eachSum(text, (c, i) => `o${c}_${i} *= fade${i};`)}
+          ${share("p")}
+          ${accumulate(text, "o", walked("v", "key"))}`,
+      )}
+      ${two((i) => `edge[(y + ${16 * i}u) * 8u + x] = total${i};`)}
+      workgroupBarrier();
+      ${two((i) => `total${i} = ${along(i, (a, b) => `${a} + ${b}`)}; let share${i} = select(0f, 1 / total${i}, total${i} > 0);`)}
+      ${eachSum(text, (c, i) => `o${c}_${i} *= share${i};`)}
+      ${store(text, "o", "out", "query")}
+      ${two((i) => `if (x == 0u && first + y + ${16 * i}u < owned) { lse[at${i}] = select(0f, log(total${i}) + peak${i}, total${i} > 0); }`)}`,
+  );
+
+/** dq = Σ ds·k with ds = scale · p · (dout·v − delta) and p = exp(score − lse). */
+const gradQ = (text: AttentionText): string =>
+  program(
+    text,
+    "queries",
+    ["q", "k", "v", "dout"],
+    ["dq"],
+    wgsl`
+      ${queries}
+      ${two((i) => `let lse${i} = lse[at${i}]; let delta${i} = delta[at${i}];`)}
+      ${zeros(text, "z")}
+      ${overKeys(
+        text,
+        wgsl`
+          ${products("p", owned("q", "query"), walked("k", "key"))}
+          ${products("ds", owned("dout", "query"), walked("v", "key"))}
+          ${two((i) => `ds${i} = select(vec4f(), exp(p${i} * sizes.scale - lse${i}) * (ds${i} - delta${i}) * sizes.scale, sees${i});`)}
+          ${share("ds")}
+          ${accumulate(text, "z", walked("k", "key"))}`,
+      )}
+      ${store(text, "z", "dq", "query")}`,
+  );
+
+/** dv = Σ p·dout and dk = Σ ds·q over the queries of all heads of the group, with p and ds as in `gradQ`. */
+const gradKV = (text: AttentionText): string =>
+  program(
+    text,
+    "keys",
+    ["q", "k", "v", "dout"],
+    ["dk", "dv"],
+    wgsl`
+      // The first row whose query sees each owned key; no row sees a hidden key.
+      ${two((i) => `let s${i} = first + y + ${16 * i}u; let start${i} = ${firstQuery(`s${i}`)} * heads;`)}
+      ${text.mask === null ? "" : two((i) => `let open${i} = open(b, s${i});`)}
+      ${zeros(text, "z")}
+      ${zeros(text, "w")}
+      let end = rows;
+      for (var base = ${firstQuery("first")} * heads; base < end; base += ${SIDE}u) {
+        let r = base + 4u * x + vec4u(0, 1, 2, 3);
+        let at = vec4u(${four((j) => `query(b, g, r[${j}])`, ", ")});
+        let lses = vec4f(${four((j) => `lse[at[${j}]]`, ", ")});
+        let deltas = vec4f(${four((j) => `delta[at[${j}]]`, ", ")});
+        ${products("p", owned("k", "key"), walked("q", "query"))}
+        ${products("ds", owned("v", "key"), walked("dout", "query"))}
+        ${two(
+          (i) => wgsl`
+            p${i} = select(vec4f(), exp(p${i} * sizes.scale - lses), (r >= vec4u(start${i})) & (r < vec4u(rows))${text.mask === null ? "" : ` & vec4<bool>(open${i})`});
+            ds${i} = p${i} * (ds${i} - deltas) * sizes.scale;`,
+        )}
+        ${share("p")}
+        ${accumulate(text, "w", walked("dout", "query"))}
+        ${share("ds")}
+        ${accumulate(text, "z", walked("q", "query"))}
+      }
+      ${store(text, "z", "dk", "key")}
+      ${store(text, "w", "dv", "key")}`,
+  );
+
+/** The kernels for any GPU. Their text depends on E only by the number of chunks and on whether vectors fit. */
+export const tilesFamily = (text: AttentionText): AttentionFamily => ({
+  row: text.E % 4 === 0 ? "vec4f" : "f32",
+  block: SIDE,
+  forward: () => forward(text),
+  gradQ: () => gradQ(text),
+  gradKV: () => gradKV(text),
+});
