@@ -1,0 +1,13 @@
+import { describeMethod, tinyGpt2 } from "@graftml/conformance";
+import { deviceRuntime, requestDevice } from "@graftml/tensor";
+import { full } from "./index.ts";
+
+describeMethod(full, [{}], {
+  models: [tinyGpt2()],
+  except: {
+    seed: "a copy starts as the original, whatever the seed",
+    interchange: "PEFT has no files for trained base weights",
+    stack: "the outer copy would take the place of the inner one",
+  },
+  runtime: async () => deviceRuntime(await requestDevice()),
+});
