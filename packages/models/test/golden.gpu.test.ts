@@ -1,0 +1,11 @@
+import { deviceRuntime, requestDevice, type Runtime } from "@graftml/tensor";
+import { afterAll, beforeAll } from "vitest";
+import { describeGolden } from "./golden-cases.ts";
+
+let runtime: Runtime;
+beforeAll(async () => {
+  runtime = deviceRuntime(await requestDevice());
+});
+afterAll(() => runtime.dispose());
+// f32 on both sides. One of each family: a software adapter takes seconds to compile a backward pass.
+describeGolden(() => runtime, ["llama", "gpt2"], { logits: 1e-4, gradients: 1e-3 });
