@@ -7,7 +7,6 @@ import { type Node, Trace, type Tensor } from "../tensor.ts";
 import { print, reachable } from "../trace/graph.ts";
 import { checkUpdates } from "../trace/updates.ts";
 import {
-  type Bucket,
   type Declaration,
   layoutGroup,
   type Member,
@@ -75,6 +74,9 @@ function memoryOf({ nodes }: Collected, store: Store): MemoryPlan {
 class HostStore implements Store {
   readonly #declared = new Map<string, Declaration>();
   readonly #values = new Map<string, Value>();
+  readonly #filled = new Map<string, Promise<void>>();
+  /** Names inside a bucket. */
+  readonly #members = new Map<string, readonly string[]>();
   /** Names of a group's buckets and members. */
   readonly #groups = new Map<string, readonly string[]>();
   readonly #maxBinding: number;
@@ -98,9 +100,12 @@ class HostStore implements Store {
       for (const { name: member, shape, offset } of bucket.members) {
         const values = sources.get(member)?.values;
         this.declare(member, { shape, dtype: "f32", kind, ...(values && { values }) });
-        if (values === undefined) this.#values.set(member, all.subarray(offset, offset + sizeOf(shape)));
-        else this.#pending.push({ bucket, member, offset, size: sizeOf(shape), values });
+        this.#values.set(member, all.subarray(offset, offset + sizeOf(shape)));
       }
+      this.#members.set(
+        bucket.name,
+        bucket.members.map((m) => m.name),
+      );
     }
     this.#groups.set(
       name,
@@ -108,7 +113,6 @@ class HostStore implements Store {
     );
     return buckets;
   }
-  readonly #pending: { bucket: Bucket; member: string; offset: number; size: number; values: () => Source | Promise<Source> }[] = [];
 
   has(name: string): boolean {
     return this.#declared.has(name);
@@ -120,20 +124,24 @@ class HostStore implements Store {
     return declaration;
   }
 
-  /** The parameter's own array; a group's member shares the memory of its bucket. */
+  /** The parameter's own array, with its values; a group's member shares the memory of its bucket. */
   async value(name: string): Promise<Value> {
-    for (const { bucket, member, offset, size, values } of this.#pending.splice(0)) {
-      const part = this.#values.get(bucket.name)!.subarray(offset, offset + size);
-      part.set(checked(member, await values(), size));
-      this.#values.set(member, part);
-    }
+    await Promise.all([name, ...(this.#members.get(name) ?? [])].map((n) => this.#fill(n)));
+    return this.#values.get(name)!;
+  }
+
+  /** Reads a parameter's first values, once. */
+  #fill(name: string): Promise<void> {
+    const begun = this.#filled.get(name);
+    if (begun !== undefined) return begun;
     const { shape, values } = this.declaration(name);
-    let value = this.#values.get(name);
-    if (value === undefined) {
-      value = values === undefined ? new Float64Array(sizeOf(shape)) : Float64Array.from(checked(name, await values(), sizeOf(shape)));
-      this.#values.set(name, value);
-    }
-    return value;
+    const own = this.#values.get(name) ?? new Float64Array(sizeOf(shape));
+    this.#values.set(name, own);
+    const filled = (async () => {
+      if (values !== undefined) own.set(checked(name, await values(), own.length));
+    })();
+    this.#filled.set(name, filled);
+    return filled;
   }
 
   async read(name: string): Promise<Float64Array> {
@@ -146,8 +154,7 @@ class HostStore implements Store {
 
   delete(...names: readonly string[]): void {
     for (const name of names.flatMap((n) => this.#groups.get(n) ?? [n])) {
-      this.#declared.delete(name);
-      this.#values.delete(name);
+      for (const map of [this.#declared, this.#values, this.#filled, this.#members]) map.delete(name);
     }
     for (const name of names) this.#groups.delete(name);
   }
@@ -160,8 +167,7 @@ class HostStore implements Store {
   }
 
   clear(): void {
-    this.#declared.clear();
-    this.#values.clear();
+    for (const map of [this.#declared, this.#values, this.#filled, this.#members, this.#groups]) map.clear();
   }
 }
 
