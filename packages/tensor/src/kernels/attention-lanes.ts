@@ -10,7 +10,15 @@
  * every product it occurs in. Tiles of scores, which load operands again, were slower or equal at every E up to 64 and
  * compiled twice as long.
  */
-import { type AttentionFamily, type AttentionText, firstQuery, indices, lastKey, place, repeat } from "./attention-text.ts";
+import {
+  type AttentionFamily,
+  type AttentionText,
+  firstQuery,
+  indices,
+  lastKey,
+  place,
+  repeat,
+} from "./attention-text.ts";
 import { wgsl } from "./wgsl.ts";
 
 /** The widest heads of this family: a lane holds four such rows in the gradient of k and v. */
@@ -68,8 +76,7 @@ function pieces({ E }: AttentionText, { lanes, own }: Cut) {
   const store = (x: string, operand: string): string =>
     repeat(parts, (p) => {
       const from = p * lanes;
-      const vector = (l: number): string =>
-        `part = select(part, subgroupShuffle(${x}_${from + l}, l), lane == ${l}u);`;
+      const vector = (l: number): string => `part = select(part, subgroupShuffle(${x}_${from + l}, l), lane == ${l}u);`;
       return wgsl`
         {
           var part = ${type}();
@@ -83,8 +90,7 @@ function pieces({ E }: AttentionText, { lanes, own }: Cut) {
     owned,
     load,
     /** Statements for vectors j of owned rows i. */
-    vectors: (part: (i: number, j: number) => string): string =>
-      owned((i) => repeat(vectors, (j) => part(i, j), " ")),
+    vectors: (part: (i: number, j: number) => string): string => owned((i) => repeat(vectors, (j) => part(i, j), " ")),
     /** Which vectors of a row this lane holds. */
     parts: repeat(parts, (p) => `let part${p} = min(${p * lanes}u + lane, ${vectors - 1}u);`, " "),
     zeros: (x: string): string => owned((i) => repeat(vectors, (j) => `var ${x}${i}_${j} = ${type}();`, " ")),
@@ -146,13 +152,21 @@ function program(text: AttentionText, { lanes, own }: Cut, owns: "queries" | "ke
 }
 
 /** Owned queries: their row, their index, and the last key they may see. */
-const queries = (lanes: number) => (i: number): string => wgsl`
+const queries =
+  (lanes: number) =>
+  (i: number): string =>
+    wgsl`
   let row${i} = first + ${i * lanes}u + lane;
   let at${i} = query(b, g, row${i});
   let last${i} = min(row${i} / heads + sizes.past, sizes.S - 1u);`;
 
 /** The loop over the keys s that owned queries may see; `each` is told the number u of a key of the trip. */
-const overKeys = ({ mask }: AttentionText, { lanes, own, walk }: Cut, each: (u: number) => string, then: string): string => wgsl`
+const overKeys = (
+  { mask }: AttentionText,
+  { lanes, own, walk }: Cut,
+  each: (u: number) => string,
+  then: string,
+): string => wgsl`
   let end = ${lastKey(lanes * own)};
   for (var s = 0u; s < end; s += ${walk}u) {
     ${repeat(
@@ -276,8 +290,14 @@ function gradKV(text: AttentionText, cut: Cut): string {
       var h = 0u;
       for (var t = ${firstQuery("first")}; t < sizes.T;) {
         ${repeat(walk, slopes)}
-        ${add("y", trip.map((u) => ({ weight: `p${u}_`, y: `d${u}` })))}
-        ${add("x", trip.map((u) => ({ weight: `ds${u}_`, y: `q${u}` })))}
+        ${add(
+          "y",
+          trip.map((u) => ({ weight: `p${u}_`, y: `d${u}` })),
+        )}
+        ${add(
+          "x",
+          trip.map((u) => ({ weight: `ds${u}_`, y: `q${u}` })),
+        )}
       }
       ${drain("key", { x: "dk", y: "dv" })}`,
   );

@@ -7,7 +7,15 @@
  * e. `accumulate` adds square·[32, E] to sums over the owned rows; of those a thread has the same rows, and values
  * 32·c + 4·x + j of e. Shared memory: 5 KB of panels, 4.5 KB of the square, 1 KB for reductions along its rows.
  */
-import { type AttentionFamily, type AttentionText, firstQuery, indices, lastKey, place, repeat } from "./attention-text.ts";
+import {
+  type AttentionFamily,
+  type AttentionText,
+  firstQuery,
+  indices,
+  lastKey,
+  place,
+  repeat,
+} from "./attention-text.ts";
 import { wgsl } from "./wgsl.ts";
 
 const SIDE = 32;
@@ -65,8 +73,7 @@ const eachSum = (text: AttentionText, part: (c: number, i: number) => string): s
 const zeros = (text: AttentionText, sum: string): string => eachSum(text, (c, i) => `var ${sum}${c}_${i} = vec4f();`);
 
 /** Shares a thread's part of a square with the others. */
-const share = (square: string): string =>
-  two((i) => `square[(y + ${16 * i}u) * ${SQUARE}u + x] = ${square}${i};`);
+const share = (square: string): string => two((i) => `square[(y + ${16 * i}u) * ${SQUARE}u + x] = ${square}${i};`);
 
 /** Adds the shared square times the columns' side, which ends at column `end`, to sums over the owned rows. */
 const accumulate = (text: AttentionText, sum: string, columns: Side): string =>
@@ -88,7 +95,13 @@ const accumulate = (text: AttentionText, sum: string, columns: Side): string =>
 const store = (text: AttentionText, sum: string, operand: string, fn: string): string => wgsl`
   ${two((i) => `if (first + y + ${16 * i}u < owned) { let at = ${fn}(b, g, first + y + ${16 * i}u); ${repeat(chunks(text), (c) => `store_${operand}(at, ${8 * c}u + x, ${sum}${c}_${i});`, " ")} }`)}`;
 
-function program(text: AttentionText, owns: "queries" | "keys", reads: readonly string[], writes: readonly string[], body: string): string {
+function program(
+  text: AttentionText,
+  owns: "queries" | "keys",
+  reads: readonly string[],
+  writes: readonly string[],
+  body: string,
+): string {
   return wgsl`
     ${indices(text)}
     ${reads.map((name) => access(text, name, false)).join("\n")}
@@ -108,9 +121,11 @@ function program(text: AttentionText, owns: "queries" | "keys", reads: readonly 
 }
 
 /** Index and last visible key of a thread's owned queries. */
-const queries = two((i) => wgsl`
+const queries = two(
+  (i) => wgsl`
   let at${i} = query(b, g, first + y + ${16 * i}u);
-  let last${i} = min((first + y + ${16 * i}u) / heads + sizes.past, sizes.S - 1u);`);
+  let last${i} = min((first + y + ${16 * i}u) / heads + sizes.past, sizes.S - 1u);`,
+);
 
 /** The loop over squares of keys. In it, sees0 … 3 tell which of its columns each of a thread's rows sees. */
 const overKeys = ({ mask }: AttentionText, body: string): string => wgsl`

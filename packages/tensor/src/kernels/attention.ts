@@ -35,7 +35,8 @@ function lower(kernel: AttentionKernel, { inputs, outputs, attrs }: Spec<Attenti
   const rows = owns === "queries" ? T * (H / G) : S;
   const byLanes = target.family === "lanes" && E <= LANES_WIDEST;
   const family = byLanes ? lanesFamily(text, target.subgroup, rows) : tilesFamily(text);
-  const type = (name: string): string => (PER_QUERY.has(name) ? "f32" : name === "mask" ? (text.mask ?? "") : family.row);
+  const type = (name: string): string =>
+    PER_QUERY.has(name) ? "f32" : name === "mask" ? (text.mask ?? "") : family.row;
   const bindings: Binding[] = [
     ...inputs.map((_, i) => ({ name: reads[i] ?? "mask", operand: input(i) })),
     ...writes.map((name, i) => ({ name, operand: output(i) })),
