@@ -7,6 +7,7 @@ import { type Node, Trace, type Tensor } from "../tensor.ts";
 import { print, reachable } from "../trace/graph.ts";
 import { checkUpdates } from "../trace/updates.ts";
 import {
+  type Bucket,
   type Declaration,
   layoutGroup,
   type Member,
