@@ -94,16 +94,19 @@ const thinEdges: readonly number[] = [1, 2, 3, 4, 5, 6, 7, 8, 12, 16];
 const lanesCost = ({ rows, columns }: LanesTile, K: number): number =>
   K * (13 * (rows + columns) + 0.75 * rows * columns) + 10 * rows * columns;
 
+/**
+ * The depth of a tile: `most` if K is a multiple of it. Else rows are read value by value along k, and a turn of 2 is the
+ * best, its last one half empty; except for sums so short that the empty half would be felt.
+ */
+const depthFor = (most: number, K: number): number => (K % most === 0 ? most : K % 2 === 0 || K > 8 ? 2 : 1);
+
 function chooseLanes({ layout, a, b, bias, ldc }: Product, block: Block, target: Target): Choice {
   const lanes = target.subgroup;
   const [M, N, K] = [block.M.length, block.N.length, block.K.length];
-  // Where K is no multiple of the depth, turns are shorter: the kernel never meets half a turn.
-  const tile = (rows: number, columns: number, depth: number, along: "M" | "N" = "N"): LanesTile => ({
-    rows,
-    columns,
-    depth: widthFor(depth, K),
-    along,
-  });
+  const tile = (rows: number, columns: number, most: number, along: "M" | "N" = "N"): LanesTile => {
+    const depth = depthFor(most, K);
+    return { rows, columns, depth, ragged: K % depth !== 0, along };
+  };
   const thin = (n: number): number[] => thinEdges.filter((edge) => edge >= n).slice(0, 1);
   // Sums that come four to a vector make the widest tiles: 64 columns for 8 lanes. Sums that come one by one compile as
   // slowly at half of that.

@@ -23,8 +23,9 @@ import { GROUP, wgsl } from "./wgsl.ts";
 export interface LanesTile {
   readonly rows: number;
   readonly columns: number;
-  /** Values of k in one turn of the loop. K is a multiple of it. */
+  /** Values of k in one turn of the loop, and whether K may be no multiple of it. */
   readonly depth: number;
+  readonly ragged: boolean;
   /** The axis of the result that the lanes stand along: B is spread along N, A along M. */
   readonly along: "M" | "N";
 }
@@ -65,33 +66,45 @@ function atK(side: Side): string {
   return `let ${side.name}K = k / ${values}u * ${step};`;
 }
 
+/**
+ * One load, of the vector at `index`, whose values belong to k + `q` and on. In the last turn of a ragged sum it may be
+ * beyond its end; then it counts as zeros, whatever was read there.
+ */
+function loaded({ name, width, loader }: Side, { ragged }: LanesTile, index: string, q: string): string {
+  const load = loader.load(name, index, width);
+  return ragged ? `select(${vector(width)}(), ${load}, k + ${q} < end)` : load;
+}
+
 /** The spread operand, in `groups` of one vector a lane; `place(j)` is where a lane's vector of group j stands. */
-function spread(side: Side, depth: number, groups: number, place: (j: number) => string): Panel {
-  const { name, width, loader } = side;
+function spread(side: Side, tile: LanesTile, groups: number, place: (j: number) => string): Panel {
+  const { name, width } = side;
   const { step, values } = alongK(side);
   const load = (j: number, i: number): string =>
-    `let ${name}${j}_${i} = ${loader.load(name, `${name}At${j} + ${name}K + ${i}u * ${step}`, width)};`;
+    `let ${name}${j}_${i} = ${loaded(side, tile, `${name}At${j} + ${name}K + ${i}u * ${step}`, `${i * values}u`)};`;
   return {
     before: repeat(groups, (j) => `let ${name}At${j} = ${pointer(side, place(j))};`),
-    loads: `${atK(side)}\n${repeat(depth / values, (i) => repeat(groups, (j) => load(j, i)))}`,
+    loads: `${atK(side)}\n${repeat(tile.depth / values, (i) => repeat(groups, (j) => load(j, i)))}`,
     value: (j, q) => `${name}${j}_${Math.floor(q / values)}${values > 1 ? component(width, q % values) : ""}`,
   };
 }
 
 /** The shared operand: its vectors are numbered along the edge first and dealt to the lanes in turn. */
-function shared(side: Side, depth: number, lanes: number): Panel {
-  const { name, width, loader, length } = side;
+function shared(side: Side, tile: LanesTile, lanes: number): Panel {
+  const { name, width, length } = side;
   const { step, values } = alongK(side);
   const perEdge = width / values;
   const across = length / perEdge;
-  const vectors = (across * depth) / values;
+  const vectors = (across * tile.depth) / values;
   const deals = Math.ceil(vectors / lanes);
   const deal = (i: number): string => wgsl`
     let ${name}Number${i} = (lane + ${i * lanes}u) % ${vectors}u;
-    let ${name}At${i} = ${pointer(side, `${name}Number${i} % ${across}u * ${perEdge}u`)} + ${name}Number${i} / ${across}u * ${step};`;
+    let ${name}Q${i} = ${name}Number${i} / ${across}u;
+    let ${name}At${i} = ${pointer(side, `${name}Number${i} % ${across}u * ${perEdge}u`)} + ${name}Q${i} * ${step};`;
+  const load = (i: number): string =>
+    `let ${name}${i} = ${loaded(side, tile, `${name}At${i} + ${name}K`, `${name}Q${i} * ${values}u`)};`;
   return {
     before: repeat(deals, deal),
-    loads: `${atK(side)}\n${repeat(deals, (i) => `let ${name}${i} = ${loader.load(name, `${name}At${i} + ${name}K`, width)};`)}`,
+    loads: `${atK(side)}\n${repeat(deals, load)}`,
     value(at, q) {
       const number = Math.floor(q / values) * across + Math.floor(at / perEdge);
       const part = component(width, (q % values) + (at % perEdge));
@@ -114,8 +127,8 @@ export function lanesText(tile: LanesTile, formats: Formats, lanes: number): str
   const side = along === "N" && held === 1 ? out : 1;
   const place = (j: number): string =>
     `(lane * ${held * side}u + ${Math.floor(j / side) * side * held * lanes + (j % side)}u)`;
-  const mine = spread(own, depth, groups, place);
-  const theirs = shared(other, depth, lanes);
+  const mine = spread(own, tile, groups, place);
+  const theirs = shared(other, tile, lanes);
   const products = (p: number): string => {
     const values = integers(depth).map((q) => `let x${q} = ${theirs.value(p, q)};`);
     const sums = integers(groups).flatMap((j) =>
@@ -127,10 +140,10 @@ export function lanesText(tile: LanesTile, formats: Formats, lanes: number): str
     ${functions(formats.bias)}
     @compute @workgroup_size(${lanes})
     fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-      let tile = ${GROUP};
-      if (tile >= sizes.tiles) { return; }
-      let row0 = tile / sizes.across * ${rows}u;
-      let col0 = tile % sizes.across * ${columns}u;
+      let number = ${GROUP};
+      if (number >= sizes.tiles) { return; }
+      let row0 = number / sizes.across * ${rows}u;
+      let col0 = number % sizes.across * ${columns}u;
       let c0 = sizes.c0 + group.z * sizes.plane;
       ${mine.before}
       ${theirs.before}
