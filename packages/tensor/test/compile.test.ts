@@ -58,6 +58,14 @@ const programs: Readonly<Record<string, (t: Trace, rows: number, width: number) 
     const copied = g.assign(t.param("copy", [rows, width, 2]), x);
     return { parts, halves, cache, copied, turned: g.transpose(x, [1, 2, 0]) };
   },
+  products: (t, rows, width) => {
+    const x = t.input("x", [rows, width]);
+    const [w, half] = [t.param("w", [24, width]), t.param("half", [24, width], "f16")];
+    const [down, up] = [t.param("down", [8, width]), t.param("up", [24, 8])];
+    const y = g.add(g.linear(x, w, t.param("b", [24])), g.linear(g.linear(x, down), up));
+    const loss = g.sum(g.mul(y, g.linear(x, half)));
+    return { loss, ...byName("d", g.grad(loss, [x, w, down, up])) };
+  },
   tables: (t, rows, width) => {
     const [table, ids] = [t.param("table", [50, width]), t.input("ids", [rows], "i32")];
     const h = g.add(g.gather(table, ids), g.gather(t.param("half", [50, width], "f16"), ids));
