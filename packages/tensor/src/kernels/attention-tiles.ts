@@ -1,11 +1,14 @@
 /**
  * @file Attention for GPUs: a workgroup owns rows, and works through squares of scores in shared memory. No subgroups.
  *
- * The 64 threads of a workgroup stand 8 × 8. A square is 32 owned rows by 32 columns of the other side (queries by keys, in
- * the gradient of k and v keys by queries), and thread (y, x) has rows y + 8·i and columns 4·x + j of it, i and j below 4:
- * one vec4f a row. Two moves do all the work. `products` fills a square with [32, E]·[32, E]ᵀ, panel by panel of 16 values of
- * e. `accumulate` adds square·[32, E] to sums over the owned rows; of those a thread has the same rows, and values
+ * A square is 32 owned rows by 32 columns of the other side: queries by keys, in the gradient of k and v keys by queries. The
+ * 128 threads of a workgroup stand 16 × 8; thread (y, x) has rows y + 16·i and columns 4·x + j of it, i < 2 and j < 4, as one
+ * vec4f a row. Two moves do all the work. `products` fills a square with [32, E]·[32, E]ᵀ, panel by panel of 16 values of e.
+ * `accumulate` adds square·[32, E] to sums over the owned rows; of those a thread holds the same rows, and values
  * 32·c + 4·x + j of e. Shared memory: 5 KB of panels, 4.5 KB of the square, 1 KB for reductions along its rows.
+ *
+ * Bounds of loops are written so that no compiler sees a constant in them: Mesa unrolls even `j < min(8u, …)`, and what
+ * compiled in one second on the software adapter takes ten.
  */
 import {
   type AttentionFamily,
@@ -23,6 +26,8 @@ const THREADS = 128;
 /** Vectors from one row of a panel, or of the square, to the next: odd, so that 8 threads in a row meet 8 sets of banks. */
 const PANEL = 5;
 const SQUARE = 9;
+/** Sums of 4 chunks of e fit a thread's registers. Wider heads take several passes, each of which computes all scores. */
+const MOST_CHUNKS = 4;
 
 /** The rows, and the columns, of a thread. */
 const two = (part: (i: number) => string, separator = "\n"): string => repeat(2, part, separator);
@@ -51,23 +56,27 @@ interface Side {
 const owned = (operand: string, fn: string): Side => ({ operand, row: (r) => `${fn}(b, g, first + ${r})` });
 const walked = (operand: string, fn: string): Side => ({ operand, row: (r) => `${fn}(b, g, base + ${r})` });
 
-/** Declares `square`0 … 3, a thread's part of rows·columnsᵀ. Column 4·x + j of a panel stands at 8·j + x. */
+/** Declares `square`0 and 1, a thread's part of rows·columnsᵀ. Column 4·x + j of a panel stands at 8·j + x. */
 const products = (square: string, rows: Side, columns: Side): string => wgsl`
   ${two((i) => `var ${square}${i} = vec4f();`, " ")}
-  for (var e = 0u; e < vectors; e += 4u) {
-    panel[line * ${PANEL}u + thread % 4u] = load_${rows.operand}(${rows.row("line")}, e + thread % 4u);
-    panel[(${SIDE}u + line) * ${PANEL}u + thread % 4u] = load_${columns.operand}(${columns.row("line % 8u * 4u + line / 8u")}, e + thread % 4u);
-    workgroupBarrier();
-    for (var j = 0u; j < min(e + 4u, vectors) - e; j++) {
-      ${two((i) => `let a${i} = panel[(y + ${16 * i}u) * ${PANEL}u + j];`)}
-      ${four((j) => `let b${j} = panel[(${SIDE}u + x + ${8 * j}u) * ${PANEL}u + j];`)}
-      ${two((i) => `${square}${i} += vec4f(${four((j) => `dot(a${i}, b${j})`, ", ")});`)}
+  {
+    let row = ${rows.row("line")};
+    let column = ${columns.row("line % 8u * 4u + line / 8u")};
+    for (var e = 0u; e < vectors; e += 4u) {
+      panel[line * ${PANEL}u + thread % 4u] = load_${rows.operand}(row, e + thread % 4u);
+      panel[(${SIDE}u + line) * ${PANEL}u + thread % 4u] = load_${columns.operand}(column, e + thread % 4u);
+      workgroupBarrier();
+      for (var j = 0u; j < min(e + 4u, vectors) - e; j++) {
+        ${two((i) => `let a${i} = panel[(y + ${16 * i}u) * ${PANEL}u + j];`)}
+        ${four((j) => `let b${j} = panel[(${SIDE}u + x + ${8 * j}u) * ${PANEL}u + j];`)}
+        ${two((i) => `${square}${i} += vec4f(${four((j) => `dot(a${i}, b${j})`, ", ")});`)}
+      }
+      workgroupBarrier();
     }
-    workgroupBarrier();
   }`;
 
-/** Values of e are worked through in chunks of 32. */
-const chunks = ({ E }: AttentionText): number => Math.ceil(E / SIDE);
+/** Chunks of 32 values of e that a thread holds sums of. */
+const chunks = ({ E }: AttentionText): number => Math.min(MOST_CHUNKS, Math.ceil(E / SIDE));
 const eachSum = (text: AttentionText, part: (c: number, i: number) => string): string =>
   repeat(chunks(text), (c) => two((i) => part(c, i), " "));
 const zeros = (text: AttentionText, sum: string): string => eachSum(text, (c, i) => `var ${sum}${c}_${i} = vec4f();`);
@@ -81,7 +90,7 @@ const accumulate = (text: AttentionText, sum: string, columns: Side): string =>
     chunks(text),
     (c) => wgsl`
       for (var i = thread; i < ${8 * SIDE}u; i += ${THREADS}u) {
-        panel[i] = load_${columns.operand}(${columns.row("i / 8u")}, ${8 * c}u + i % 8u);
+        panel[i] = load_${columns.operand}(${columns.row("i / 8u")}, e0 + ${8 * c}u + i % 8u);
       }
       workgroupBarrier();
       for (var j = 0u; j < (min(base + ${SIDE}u, end) - base + 3u) / 4u; j++) {
@@ -93,7 +102,7 @@ const accumulate = (text: AttentionText, sum: string, columns: Side): string =>
 
 /** Stores sums in the owned rows. */
 const store = (text: AttentionText, sum: string, operand: string, fn: string): string => wgsl`
-  ${two((i) => `if (first + y + ${16 * i}u < owned) { let at = ${fn}(b, g, first + y + ${16 * i}u); ${repeat(chunks(text), (c) => `store_${operand}(at, ${8 * c}u + x, ${sum}${c}_${i});`, " ")} }`)}`;
+  ${two((i) => `if (first + y + ${16 * i}u < owned) { let at = ${fn}(b, g, first + y + ${16 * i}u); ${repeat(chunks(text), (c) => `store_${operand}(at, e0 + ${8 * c}u + x, ${sum}${c}_${i});`, " ")} }`)}`;
 
 function program(
   text: AttentionText,
@@ -116,7 +125,9 @@ function program(
       let y = thread / 8u;
       let line = thread / 4u;
       let vectors = (sizes.E + 3u) / 4u;
-      ${body}
+      for (var e0 = 0u; e0 < ${text.E > SIDE * MOST_CHUNKS ? "vectors" : "1u"}; e0 += ${8 * MOST_CHUNKS}u) {
+        ${body}
+      }
     }`;
 }
 
