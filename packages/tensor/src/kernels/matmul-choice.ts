@@ -108,8 +108,8 @@ function chooseLanes({ layout, a, b, bias, ldc }: Product, block: Block, target:
     return { rows, columns, depth, ragged: K % depth !== 0, along };
   };
   const thin = (n: number): number[] => thinEdges.filter((edge) => edge >= n).slice(0, 1);
-  // Sums that come four to a vector make the widest tiles: 64 columns for 8 lanes. Sums that come one by one compile as
-  // slowly at half of that.
+  // The widest tile holds 256 sums a lane: more do not compile in reasonable time, and machine code of more than 24 KB
+  // runs at half the speed. Sums that are loaded and stored one by one meet both limits at half of that.
   const four = 4 * lanes;
   const high = Math.min(four, 32);
   const wide = Math.max(four, Math.min(2 * four, 64));
@@ -127,21 +127,17 @@ function chooseLanes({ layout, a, b, bias, ldc }: Product, block: Block, target:
   // Lanes along N that hold vectors store just those; single sums are stored in vectors of neighbours.
   const most = best.along === "M" ? best.columns : right.contiguous === "k" ? best.columns / lanes : right.width;
   const out = widthFor(most, ldc, N, block.N.start);
-  const label = `matmul ${layout} ${best.rows}x${best.columns}x${best.depth}`;
+  const label = `matmul ${layout} ${best.rows}x${best.columns}`;
   const formats = { a: left, b: right, bias, out };
   return { ...best, label, formats, code: lanesText(best, formats, lanes), chunk: chunkOf(block, best, 4, 8, target) };
 }
 
-/** 4×4 sums a thread. Chosen by what is known of GPUs: none was measured. */
+/** Squares, and stripes for thin results. Chosen by what is known of GPUs: none was measured. */
 function chooseTiles({ layout, a, b, bias, ldc }: Product, block: Block, target: Target): Choice {
   const [M, N] = [block.M.length, block.N.length];
-  const tile: SharedTile = { rows: M <= 16 ? 16 : 64, columns: N <= 16 ? 16 : 64, depth: 16, perThread: [4, 4] };
-  const formats: Formats = {
-    a: reading(a, block, 4),
-    b: reading(b, block, 4),
-    bias,
-    out: widthFor(4, ldc, N, block.N.start),
-  };
+  const tile: SharedTile = { rows: M <= 16 ? 16 : 64, columns: N <= 16 ? 16 : 64, depth: 16 };
+  const [left, right] = [reading(a, block, tile.depth), reading(b, block, tile.depth)];
+  const formats = { a: left, b: right, bias, out: widthFor(4, ldc, N, block.N.start) };
   const label = `matmul ${layout} ${tile.rows}x${tile.columns}`;
   return { ...tile, label, formats, code: tilesText(tile, formats), chunk: chunkOf(block, tile, 64, 64, target) };
 }

@@ -11,8 +11,9 @@ import {
   component,
   type Formats,
   functions,
-  type Reading,
   repeat,
+  type Side,
+  sidesOf,
   vector,
   vectorOf,
   type Width,
@@ -28,15 +29,6 @@ export interface LanesTile {
   readonly ragged: boolean;
   /** The axis of the result that the lanes stand along: B is spread along N, A along M. */
   readonly along: "M" | "N";
-}
-
-/** One operand of the tile. */
-interface Side extends Reading {
-  readonly name: "a" | "b";
-  /** The axis it shares with the result, the tile's length there, and the name of where the tile begins. */
-  readonly axis: "M" | "N";
-  readonly length: number;
-  readonly start: "row0" | "col0";
 }
 
 /** A panel of one operand: text before the loop and in it, and the name of every value it provides. */
@@ -117,8 +109,7 @@ function shared(side: Side, tile: LanesTile, lanes: number): Panel {
 export function lanesText(tile: LanesTile, formats: Formats, lanes: number): string {
   const { rows, columns, depth, along } = tile;
   const { out } = formats;
-  const a: Side = { ...formats.a, name: "a", axis: "M", length: rows, start: "row0" };
-  const b: Side = { ...formats.b, name: "b", axis: "N", length: columns, start: "col0" };
+  const [a, b] = sidesOf(tile, formats);
   const [own, other] = along === "N" ? [b, a] : [a, b];
   // A lane's sums come in vectors where its values do. Single sums along N stand so that `out` of them, side by side, can
   // be stored as one vector.

@@ -78,19 +78,30 @@ export interface Formats {
   readonly out: Width;
 }
 
+/** One operand in a tile: names in the text, and how it is read. */
+export interface Side extends Reading {
+  readonly name: "a" | "b";
+  /** The axis it shares with the result, the tile's length there, and the name of where the tile begins. */
+  readonly axis: "M" | "N";
+  readonly length: number;
+  readonly start: "row0" | "col0";
+}
+
+/** Both operands in a tile. */
+export const sidesOf = (tile: { readonly rows: number; readonly columns: number }, { a, b }: Formats): [Side, Side] => [
+  { ...a, name: "a", axis: "M", length: tile.rows, start: "row0" },
+  { ...b, name: "b", axis: "N", length: tile.columns, start: "col0" },
+];
+
 /**
- * Sizes of one dispatch. It computes the block C[M,N] whose first element is `c0` and whose rows are `ldc` apart; likewise
- * for A and B. Workgroups with z = i sum over k in [i·chunk, (i+1)·chunk) and write to plane i of C, `plane` elements on.
+ * Sizes of one dispatch: fields of the uniform. It computes the block C[M,N] that begins at element `c0` and has rows
+ * `ldc` apart; likewise for A and B. Workgroups with z = i sum over k in [i · chunk, (i + 1) · chunk) and write plane i of
+ * C, `plane` elements apart. There are `across` tiles along N, `tiles` in all. A bias is added if `biased` is 1; element
+ * `bias0` of it belongs to column 0.
  */
 export type Sizes = Readonly<
-  Record<"M" | "N" | "K" | "lda" | "ldb" | "ldc" | "a0" | "b0" | "c0" | "chunk" | "plane", number> & {
-    /** Tiles along N, and in all. */
-    across: number;
-    tiles: number;
-    /** Whether a bias is added, 0 or 1, and which element of it belongs to column 0. */
-    biased: number;
-    bias0: number;
-  }
+  Record<"M" | "N" | "K" | "lda" | "ldb" | "ldc" | "a0" | "b0" | "c0" | "chunk" | "plane", number> &
+    Record<"across" | "tiles" | "biased" | "bias0", number>
 >;
 
 /**
