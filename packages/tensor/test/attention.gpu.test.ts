@@ -54,14 +54,15 @@ function run(op: string, shapes: Shapes, target: Target): Promise<Float64Array[]
 
 describe.each(families)("attention kernels on %s", (family) => {
   const cases: readonly Shapes[] = [
-    { T: 1, S: 1, H: 1, G: 1, E: 16, causal: true },
-    { B: 2, T: 1, S: 77, H: 4, G: 2, E: 8, mask: "f32" },
-    { B: 9, T: 20, S: 20, H: 8, G: 4, E: 8, mask: "f32" },
+    { T: 1, S: 1, H: 1, G: 1, E: 64, causal: true },
     { T: 63, S: 63, H: 2, G: 1, E: 64, causal: true },
     { T: 64, S: 64, H: 2, G: 2, E: 64, causal: true },
     { T: 65, S: 65, H: 3, G: 1, E: 64, causal: true },
     { T: 5, S: 70, H: 2, G: 2, E: 64 },
-    { B: 2, T: 37, S: 70, H: 4, G: 2, E: 12, causal: true, mask: "i32" },
+    { B: 2, T: 1, S: 77, H: 4, G: 2, E: 8, mask: "f32" },
+    { B: 9, T: 20, S: 20, H: 8, G: 4, E: 8, mask: "f32" },
+    { B: 2, T: 7, S: 33, H: 4, G: 2, E: 12, mask: "f32" },
+    { B: 2, T: 37, S: 70, H: 4, G: 2, E: 16, causal: true, mask: "i32" },
     { T: 9, S: 41, H: 2, G: 1, E: 80, causal: true },
     { B: 2, T: 7, S: 33, H: 4, G: 2, E: 5 },
   ];

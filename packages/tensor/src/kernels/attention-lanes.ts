@@ -7,8 +7,8 @@
  * lane, so the softmax needs nothing from other lanes.
  *
  * Why so: on lavapipe a loaded float costs about ten instructions, a shuffle one. Here every value is loaded once and used in
- * every product it occurs in. Tiles of scores, which load operands again, were slower or equal at every E up to 64 and
- * compiled twice as long.
+ * every product it occurs in. Tiles of scores, which load operands again, took a quarter longer in the three kernels together
+ * at E = 64, more than twice as long at E = 8, and twice as long to compile.
  */
 import {
   type AttentionFamily,
@@ -95,25 +95,26 @@ function pieces({ E }: AttentionText, { lanes, own }: Cut) {
     parts: repeat(parts, (p) => `let part${p} = min(${p * lanes}u + lane, ${vectors - 1}u);`, " "),
     zeros: (x: string): string => owned((i) => repeat(vectors, (j) => `var ${x}${i}_${j} = ${type}();`, " ")),
 
-    /** Fills owned rows; `row` is "query" or "key". Loads go row by row, since registers have no dynamic index. */
-    fill: (row: string, operands: Readonly<Record<string, string>>): string => wgsl`
+    /** Fills owned rows, whose index is at0, at1 …. Loads go row by row, since registers have no dynamic index. */
+    fill: (operands: Readonly<Record<string, string>>): string => wgsl`
       for (var l = 0u; l < ${lanes}u; l++) {
         ${owned(
           (i) => wgsl`
             {
-              let at = ${row}(b, g, first + ${i * lanes}u + l);
+              let at = subgroupShuffle(at${i}, l);
               ${Object.entries(operands)
                 .map(([x, operand]) => keep(`${x}${i}`, operand))
                 .join("")}
             }`,
         )}
       }`,
-    drain: (row: string, operands: Readonly<Record<string, string>>): string => wgsl`
+    /** Stores owned rows, the other way round. */
+    drain: (operands: Readonly<Record<string, string>>): string => wgsl`
       for (var l = 0u; l < ${lanes}u; l++) {
         ${owned(
           (i) => wgsl`
             if (first + ${i * lanes}u + l < owned) {
-              let at = ${row}(b, g, first + ${i * lanes}u + l);
+              let at = subgroupShuffle(at${i}, l);
               ${Object.entries(operands)
                 .map(([x, operand]) => store(`${x}${i}`, operand))
                 .join("")}
@@ -207,7 +208,7 @@ function forward(text: AttentionText, cut: Cut): string {
       ${parts}
       ${owned(queries(lanes))}
       ${zeros("q")}
-      ${fill("query", { q: "q" })}
+      ${fill({ q: "q" })}
       ${zeros("o")}
       ${owned((i) => `var peak${i} = LOWEST; var total${i} = 0f;`)}
       ${overKeys(
@@ -221,7 +222,7 @@ function forward(text: AttentionText, cut: Cut): string {
       )}
       ${owned((i) => `let share${i} = select(0f, 1 / total${i}, total${i} > 0);`)}
       ${vectors((i, j) => `o${i}_${j} *= share${i};`)}
-      ${drain("query", { o: "out" })}
+      ${drain({ o: "out" })}
       ${owned((i) => `if (row${i} < rows) { lse[at${i}] = select(0f, log(total${i}) + peak${i}, total${i} > 0); }`)}`,
   );
 }
@@ -246,10 +247,10 @@ function gradQ(text: AttentionText, cut: Cut): string {
       ${owned((i) => `let lse${i} = lse[at${i}]; let delta${i} = delta[at${i}];`)}
       ${zeros("q")}
       ${zeros("d")}
-      ${fill("query", { q: "q", d: "dout" })}
+      ${fill({ q: "q", d: "dout" })}
       ${zeros("x")}
       ${overKeys(text, cut, slope, add("x", terms))}
-      ${drain("query", { x: "dq" })}`,
+      ${drain({ x: "dq" })}`,
   );
 }
 
@@ -257,19 +258,20 @@ function gradQ(text: AttentionText, cut: Cut): string {
 function gradKV(text: AttentionText, cut: Cut): string {
   const { load, dots, add, owned, zeros, fill, drain, parts } = pieces(text, cut);
   const { lanes, walk } = cut;
-  // Owned keys and the first query that sees each. Nothing sees a hidden key.
+  // Owned keys: their number, their index, and the first query that sees them. None sees a hidden key.
   const keys = (i: number): string => wgsl`
     let s${i} = first + ${i * lanes}u + lane;
+    let at${i} = key(b, g, s${i});
     var start${i} = ${firstQuery(`s${i}`)};
     ${text.mask === null ? "" : `if (!open(b, s${i})) { start${i} = sizes.T; }`}`;
   const slopes = (u: number): string => wgsl`
     let t${u} = t;
-    let at${u} = (b * sizes.T + min(t, sizes.T - 1u)) * sizes.H + g * heads + h;
+    let row${u} = (b * sizes.T + min(t, sizes.T - 1u)) * sizes.H + g * heads + h;
     h++; t += u32(h == heads); h = select(h, 0u, h == heads);
-    ${load(`q${u}`, "q", `at${u}`)}
-    ${load(`d${u}`, "dout", `at${u}`)}
-    ${once(`lse${u}`, "f32", `lse[at${u}]`)}
-    ${once(`delta${u}`, "f32", `delta[at${u}]`)}
+    ${load(`q${u}`, "q", `row${u}`)}
+    ${load(`d${u}`, "dout", `row${u}`)}
+    ${once(`lse${u}`, "f32", `lse[row${u}]`)}
+    ${once(`delta${u}`, "f32", `delta[row${u}]`)}
     ${dots(`qk${u}_`, "k", `q${u}`)}
     ${dots(`dp${u}_`, "v", `d${u}`)}
     ${owned((i) => `let p${u}_${i} = select(0f, exp(qk${u}_${i} * sizes.scale - lse${u}), start${i} <= t${u}${u > 0 ? ` && t${u} < sizes.T` : ""}); let ds${u}_${i} = p${u}_${i} * (dp${u}_${i} - delta${u}) * sizes.scale;`)}`;
@@ -283,7 +285,7 @@ function gradKV(text: AttentionText, cut: Cut): string {
       ${owned(keys)}
       ${zeros("k")}
       ${zeros("v")}
-      ${fill("key", { k: "k", v: "v" })}
+      ${fill({ k: "k", v: "v" })}
       ${zeros("x")}
       ${zeros("y")}
       // Query t of head h of the group: counted on, since a division costs as much as a load.
@@ -299,7 +301,7 @@ function gradKV(text: AttentionText, cut: Cut): string {
           trip.map((u) => ({ weight: `ds${u}_`, y: `q${u}` })),
         )}
       }
-      ${drain("key", { x: "dk", y: "dv" })}`,
+      ${drain({ x: "dk", y: "dv" })}`,
   );
 }
 
