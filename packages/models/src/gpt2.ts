@@ -3,7 +3,7 @@
  * @see Radford et al. 2019; HF `modeling_gpt2.py`.
  */
 import { type JsonObject, type Model, normal, type Scope } from "@graftml/peft";
-import { add, gather, reshape, slice, type Tensor } from "@graftml/tensor";
+import { add, gather, reshape, split, type Tensor } from "@graftml/tensor";
 import { z } from "zod";
 import { absent, activation, only, rate, readConfig, size, unquantized } from "./config.ts";
 import { type BuildOptions, type Family, refuseAttentionDropout } from "./family.ts";
@@ -58,8 +58,10 @@ function selfAttention(s: Scope, h: Tensor, c: Gpt2Config, { scale, mask }: Scor
   const E = D / H;
   const roles = ["attn.q", "attn.k", "attn.v"];
   const qkv = linear(s.at("c_attn"), h, { roles, out: 3 * D, bias: true, transposed: true }); // [B, T, 3D]
-  const part = (i: number): Tensor => s.trace.within(s.path, () => reshape(slice(qkv, 2, i * D, D), [B, T, H, E]));
-  const heads = attend(s, { q: part(0), k: part(1), v: part(2), mask, causal: true }, scale); // [B, T, H, E]
+  const [q, k, v] = s.trace.within(s.path, () =>
+    split(qkv, 2, [D, D, D]).map((part) => reshape(part, [B, T, H, E])),
+  ) as [Tensor, Tensor, Tensor]; // as many as lengths
+  const heads = attend(s, { q, k, v, mask, causal: true }, scale); // [B, T, H, E]
   const out = linear(s.at("c_proj"), reshape(heads, [B, T, D]), {
     roles: ["attn.o"],
     out: D,

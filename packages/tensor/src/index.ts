@@ -33,7 +33,7 @@ export {
   where,
 } from "./ops/elementwise.ts";
 export { gather } from "./ops/gather.ts";
-export { concat, reshape, slice, transpose, updateRows } from "./ops/layout.ts";
+export { concat, reshape, slice, split, transpose, updateRows } from "./ops/layout.ts";
 export { leaf, type LeafAttrs } from "./ops/leaf.ts";
 export { linear, matmul, type MatmulLayout } from "./ops/linear.ts";
 export { layerNorm, rmsNorm } from "./ops/norm.ts";

@@ -58,7 +58,7 @@ const programs: Readonly<Record<string, (t: Trace, rows: number, width: number) 
     const copied = g.assign(t.param("copy", [rows, width, 2]), x);
     return { parts, halves, cache, copied, turned: g.transpose(x, [1, 2, 0]) };
   },
-  products: (t, rows, width) => {
+  updates: (t, rows, width) => {
     const x = t.input("x", [rows, width]);
     const [w, half] = [t.param("w", [24, width]), t.param("half", [24, width], "f16")];
     const [down, up] = [t.param("down", [8, width]), t.param("up", [24, 8])];
@@ -78,6 +78,13 @@ const programs: Readonly<Record<string, (t: Trace, rows: number, width: number) 
     const narrow = g.linear(g.linear(x, t.input("down", [5, width])), t.input("up", [width, 5]));
     const loss = g.add(g.sum(g.linear(x, w, b)), g.add(g.sum(half), g.sum(narrow)));
     return { loss, ...byName("d", g.grad(loss, [x, w, b])) };
+  },
+  scores: (t, rows, width) => {
+    const heads = (name: string, H: number): g.Tensor => t.input(name, [1, rows, H, width]);
+    const [q, k, v] = [heads("q", 4), heads("k", 2), heads("v", 2)];
+    const plain = g.attention(q, k, v, null, { causal: true, scale: 0.5 });
+    const masked = g.attention(q, k, v, t.input("mask", [1, rows]), { causal: false, scale: 0.5 });
+    return { masked, ...byName("d", g.grad(g.sum(plain), [q, k, v])) };
   },
   rotations: (t, rows, width) => {
     const E = 4 * width;
@@ -119,8 +126,9 @@ describe("shader texts", () => {
     });
 
   it("are the same for shapes of one kind, so that pipelines are shared", () => {
-    // Products choose among kernels by shape.
-    for (const [name, build] of Object.entries(programs).filter(([name]) => name !== "products")) {
+    // Products choose among kernels by shape, and attention has a text for each width of its heads.
+    const byShape = ["products", "updates", "scores"];
+    for (const [name, build] of Object.entries(programs).filter(([name]) => !byShape.includes(name))) {
       const texts = (rows: number, width: number): string[] =>
         [...kernelsOf((t) => build(t, rows, width), targets["lanes of 8"]!).keys()].sort();
       expect([name, texts(80, 256)]).toEqual([name, texts(96, 512)]);

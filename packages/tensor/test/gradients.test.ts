@@ -130,6 +130,14 @@ describe("layout ops", () => {
     { name: "slice of the start", shapes: [[4, 2]], f: ([a]) => g.square(g.slice(a!, 0, 0, 1)) },
     { name: "slice of the end", shapes: [[2, 4]], f: ([a]) => g.square(g.slice(a!, -1, 2, 2)) },
     {
+      name: "split",
+      shapes: [[3, 6, 2]],
+      f: ([a]) => {
+        const [x, , z] = g.split(a!, 1, [2, 3, 1]);
+        return g.mul(g.square(x!), z!);
+      },
+    },
+    {
       name: "concat",
       shapes: [
         [2, 1, 2],

@@ -11,7 +11,7 @@ import type { Contender } from "../measure.ts";
  */
 export async function torchStep(size: GptSize): Promise<(Contender & { stop(): void }) | null> {
   const python = process.env["GRAFT_PYTHON"] ?? "python3";
-  const child = spawn(python, [fileURLToPath(new URL("torch.py", import.meta.url))], { stdio: ["pipe", "pipe", "ignore"] });
+  const child = spawn(python, [fileURLToPath(new URL("torch_step.py", import.meta.url))], { stdio: ["pipe", "pipe", "ignore"] });
   const lines = createInterface({ input: child.stdout });
   const answer = async (): Promise<boolean> =>
     Promise.race([once(lines, "line").then(() => true), once(child, "exit").then(() => false), once(child, "error").then(() => false)]);

@@ -1,4 +1,4 @@
-import type { SliceAttrs } from "../ops/layout.ts";
+import type { SliceAttrs, SplitAttrs } from "../ops/layout.ts";
 /** @file Copies: slices, concatenations, transpositions, and rows written into a cache. */
 import type { Lowering, Spec } from "../ops/op.ts";
 import { type Aval, sizeOf, stridesOf } from "../shape.ts";
@@ -16,6 +16,22 @@ export function sliceLowering({ inputs, outputs, attrs }: Spec<SliceAttrs>, targ
   const size = sizeOf(y.shape);
   const from = { operand: input(0), aval: x, walk: rows };
   return { dispatches: lowerCopy("slice", from, { operand: output(0), aval: y, walk: flat(size) }, size, target) };
+}
+
+/** One dispatch for each output, which picks it from between the others. */
+export function splitLowering({ inputs, outputs, attrs: { axis } }: Spec<SplitAttrs>, target: Target): Lowering {
+  const [x] = inputs as readonly [Aval]; // a split has one input
+  const outer = sizeOf(x.shape.slice(0, axis));
+  const pitch = sizeOf(x.shape.slice(axis));
+  let offset = 0;
+  const dispatches = outputs.flatMap((y, k) => {
+    const size = sizeOf(y.shape);
+    const width = size / outer;
+    const from = { operand: input(0), aval: x, walk: walk([outer, width], [pitch, 1], offset) };
+    offset += width;
+    return lowerCopy("split", from, { operand: output(k), aval: y, walk: flat(size) }, size, target);
+  });
+  return { dispatches };
 }
 
 /** One dispatch for each input, which lays it between the others. */

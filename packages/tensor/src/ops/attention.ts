@@ -15,7 +15,7 @@ export interface AttentionAttrs {
 }
 
 /** Sizes of one attention: B batch, T queries, S keys, H query heads, G key heads (H is a multiple of G), E head width. */
-export function attentionSizes(q: Aval, k: Aval): { B: number; T: number; S: number; H: number; G: number; E: number } {
+function attentionSizes(q: Aval, k: Aval): { B: number; T: number; S: number; H: number; G: number; E: number } {
   const [B = 0, T = 0, H = 0, E = 0] = q.shape;
   const [, S = 0, G = 0] = k.shape;
   return { B, T, S, H, G, E };

@@ -1,8 +1,8 @@
 import { ShapeError } from "../errors.ts";
 /** @file Ops that move values without changing them: views, slices, concatenation, transposition, rows written in place. */
-import { concatLowering, sliceLowering, transposeLowering, updateRowsLowering } from "../kernels/layout.ts";
+import { concatLowering, sliceLowering, splitLowering, transposeLowering, updateRowsLowering } from "../kernels/layout.ts";
 import { lengthOf, normalizeAxis, sameShape, type Shape, show, sizeOf, stridesOf } from "../shape.ts";
-import { apply, type Tensor } from "../tensor.ts";
+import { apply, applyAll, type Tensor } from "../tensor.ts";
 import { fill } from "./elementwise.ts";
 import type { Op } from "./op.ts";
 
@@ -66,6 +66,47 @@ export function slice(x: Tensor, axis: number, start: number, count: number): Te
   const shape = x.shape.with(a, count);
   const [outer, inner] = [sizeOf(x.shape.slice(0, a)), sizeOf(x.shape.slice(a + 1))];
   return apply(sliceOp, [x], { outer, length, inner, start, count, shape });
+}
+
+/** Where an axis is cut: `counts` add up to its length. */
+export interface SplitAttrs {
+  readonly axis: number;
+  readonly counts: readonly number[];
+}
+
+const splitOp: Op<SplitAttrs> = {
+  name: "split",
+  infer: ([x], { axis, counts }) => counts.map((n) => ({ shape: x!.shape.with(axis, n), dtype: x!.dtype })),
+  reference([x], { attrs: { axis }, inputs: [aval], outputs }) {
+    const row = sizeOf(aval!.shape.slice(axis));
+    let offset = 0;
+    return outputs.map(({ shape }) => {
+      const width = sizeOf(shape.slice(axis));
+      const from = offset;
+      offset += width;
+      return new Float64Array(sizeOf(shape)).map((_, i) => x![Math.floor(i / width) * row + from + (i % width)]!);
+    });
+  },
+  kernel: splitLowering,
+  // One concatenation, where slices would each be padded with zeros and added.
+  vjp: (c) => [
+    concat(
+      c.attrs.counts.map((_, i) => c.cotangent(i)),
+      c.attrs.axis,
+    ),
+  ],
+};
+
+/**
+ * An axis cut into parts of the given lengths, in order: a fused projection into queries, keys and values.
+ * @throws {ShapeError} if the lengths do not add up to the axis.
+ */
+export function split(x: Tensor, axis: number, counts: readonly number[]): readonly Tensor[] {
+  const a = normalizeAxis("split", x.shape, axis);
+  const total = counts.reduce((n, count) => n + count, 0);
+  if (total !== x.shape[a] || counts.some((n) => n < 1))
+    throw new ShapeError(`split: ${counts.join(" + ")} is not the length of axis ${a} of ${show(x.shape)}.`);
+  return counts.length === 1 ? [x] : applyAll(splitOp, [x], { axis: a, counts });
 }
 
 const concatOp: Op<{ readonly axis: number }> = {
