@@ -16,7 +16,8 @@ const PATIENCE_MS = 120_000;
 const BROWSERS = ["/usr/bin/chromium", "/usr/bin/google-chrome"];
 
 function browser(): string {
-  const found = (): string | undefined => [process.env["CHROME_PATH"], ...BROWSERS].find((p) => p !== undefined && existsSync(p));
+  const found = (): string | undefined =>
+    [process.env["CHROME_PATH"], ...BROWSERS].find((p) => p !== undefined && existsSync(p));
   if (found() === undefined && process.getuid?.() === 0 && existsSync("/usr/bin/apt-get")) {
     console.log("No Chromium here: installing Debian's.");
     const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
@@ -39,7 +40,9 @@ const built = (await build({
     lib: { entry: join(root, "packages/tensor/test/browser/step.ts"), formats: ["es"], fileName: "step" },
   },
 })) as readonly Rolldown.RolldownOutput[]; // a library in one format
-const files = new Map<string, string>(built.flatMap((o) => o.output).flatMap((o) => (o.type === "chunk" ? [[`/${o.fileName}`, o.code] as const] : [])));
+const files = new Map<string, string>(
+  built.flatMap((o) => o.output).flatMap((o) => (o.type === "chunk" ? [[`/${o.fileName}`, o.code] as const] : [])),
+);
 const entry = built.flatMap((o) => o.output).find((o) => o.type === "chunk" && o.isEntry)?.fileName ?? "";
 const page = `<!doctype html><title>step</title><script type="module">
 import { step } from "/${entry}";
@@ -72,7 +75,10 @@ const report = await new Promise<Report>((resolve, reject) => {
     "--disable-component-update", "--disable-sync", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader",
     `--user-data-dir=${profile}`]; // prettier-ignore
   let child: ReturnType<typeof spawn> | undefined;
-  const timer = setTimeout(() => finish(() => reject(new Error(`Chromium reported nothing in ${PATIENCE_MS / 1000} s.`))), PATIENCE_MS);
+  const timer = setTimeout(
+    () => finish(() => reject(new Error(`Chromium reported nothing in ${PATIENCE_MS / 1000} s.`))),
+    PATIENCE_MS,
+  );
   const finish = (settle: () => void): void => {
     clearTimeout(timer);
     child?.kill("SIGKILL");
@@ -89,6 +95,11 @@ const report = await new Promise<Report>((resolve, reject) => {
 rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
 
 if (report.failed !== undefined || !((report.error ?? NaN) <= TOLERANCE)) {
-  console.error(report.failed ?? `losses differ from the interpreter's by ${report.error}: ${JSON.stringify(report.device)}`);
+  console.error(
+    report.failed ?? `losses differ from the interpreter's by ${report.error}: ${JSON.stringify(report.device)}`,
+  );
   process.exitCode = 1;
-} else console.log(`${STEPS} training steps in Chromium on ${report.adapter}: within ${report.error?.toExponential(1)} of the interpreter.`);
+} else
+  console.log(
+    `${STEPS} training steps in Chromium on ${report.adapter}: within ${report.error?.toExponential(1)} of the interpreter.`,
+  );

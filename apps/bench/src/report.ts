@@ -18,7 +18,10 @@ const brief = (x: number): string => (Number.isFinite(x) ? String(Number(x.toPre
 /** The report as a table for a terminal. */
 export function table({ suite, rows }: Report): string {
   const columns = [...new Set(rows.flatMap(({ figures }) => Object.keys(figures)))];
-  const cells = rows.map(({ name, figures }) => [name, ...columns.map((c) => (figures[c] === undefined ? "" : brief(figures[c])))]);
+  const cells = rows.map(({ name, figures }) => [
+    name,
+    ...columns.map((c) => (figures[c] === undefined ? "" : brief(figures[c]))),
+  ]);
   const all = [[suite, ...columns], ...cells];
   const widths = all[0]?.map((_, i) => Math.max(...all.map((row) => row[i]?.length ?? 0))) ?? [];
   const line = (row: readonly string[]): string =>

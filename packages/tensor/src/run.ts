@@ -1,7 +1,7 @@
+import type { DType } from "./dtype.ts";
 /** @file Tracing, compiling and running a function once, for tests and scripts. */
 import { hostRuntime } from "./runtime/host.ts";
 import type { Outputs, Runtime, Source, Values } from "./runtime/runtime.ts";
-import type { DType } from "./dtype.ts";
 import type { Shape } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -28,7 +28,9 @@ export async function run<I extends Readonly<Record<string, Literal>>>(
     const tensors = Object.entries(inputs).map(([name, { shape, dtype }]) => [name, trace.input(name, shape, dtype)]);
     return f(Object.fromEntries(tensors) as { readonly [K in keyof I]: Tensor }); // same keys as inputs
   });
-  const outputs = await program.run(Object.fromEntries(Object.entries(inputs).map(([name, { values }]) => [name, values])));
+  const outputs = await program.run(
+    Object.fromEntries(Object.entries(inputs).map(([name, { values }]) => [name, values])),
+  );
   program.dispose();
   return outputs;
 }

@@ -1,8 +1,8 @@
+import type { DType } from "./dtype.ts";
 /** @file Tensors are nodes of a trace; they hold a shape and a history, never memory. */
 import { TraceError } from "./errors.ts";
-import type { Op } from "./ops/op.ts";
 import { leaf, type LeafAttrs } from "./ops/leaf.ts";
-import type { DType } from "./dtype.ts";
+import type { Op } from "./ops/op.ts";
 import { type Aval, type Shape, sameShape, show } from "./shape.ts";
 
 /** One application of an op. Nodes are numbered in the order of their creation, which is the order they run in. */

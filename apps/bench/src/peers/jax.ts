@@ -1,7 +1,7 @@
 /** @file jax-js's WebGPU backend, as a contender: matrix products and a whole training step. */
 import type * as Jax from "@jax-js/jax";
-import type { Contender } from "../measure.ts";
 import type { GptSize } from "../gpt.ts";
+import type { Contender } from "../measure.ts";
 import { browserGlobals } from "./node-webgpu.ts";
 
 async function jax(): Promise<typeof Jax> {
@@ -31,12 +31,21 @@ export async function jaxMatmul(n: number, times: number): Promise<Contender> {
  * One training step of the GPT of `size`: forward, backward, Adam, jitted, the loss read back. Embeddings and labels are
  * one-hot, because the gradient of `take` does not compile under jit in 0.1.25.
  */
-export async function jaxStep({ layers, width: D, heads: H, vocabulary: V, batch: B, length: T }: GptSize): Promise<Contender> {
+export async function jaxStep({
+  layers,
+  width: D,
+  heads: H,
+  vocabulary: V,
+  batch: B,
+  length: T,
+}: GptSize): Promise<Contender> {
   const { numpy: np, nn, jit, valueAndGrad, tree } = await jax();
   type A = ReturnType<typeof np.zeros>;
   const E = D / H;
   const drawn = (...shape: number[]): A =>
-    np.array(Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => (Math.random() - 0.5) * 0.07)).reshape(shape);
+    np
+      .array(Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => (Math.random() - 0.5) * 0.07))
+      .reshape(shape);
   const zeros = (n: number): A => np.zeros([n]);
   const block = () => ({
     g1: np.ones([D]), b1: zeros(D), q: drawn(D, D), k: drawn(D, D), v: drawn(D, D), o: drawn(D, D),
@@ -55,7 +64,10 @@ export async function jaxStep({ layers, width: D, heads: H, vocabulary: V, batch
   const layerNorm = (x: A, g: A, b: A): A => {
     const centred = x.ref.sub(np.mean(x, -1, { keepdims: true }));
     const variance = np.mean(np.square(centred.ref), -1, { keepdims: true });
-    return centred.mul(np.reciprocal(np.sqrt(variance.add(1e-5)))).mul(g).add(b);
+    return centred
+      .mul(np.reciprocal(np.sqrt(variance.add(1e-5))))
+      .mul(g)
+      .add(b);
   };
   const split = (x: A): A => np.transpose(x.reshape([B, T, H, E]), [0, 2, 1, 3]);
   const loss = (p: Parameters, ids: A, labels: A, mask: A): A => {
@@ -65,7 +77,10 @@ export async function jaxStep({ layers, width: D, heads: H, vocabulary: V, batch
       const q = split(np.matmul(x.ref, w.q).add(w.qb));
       const k = split(np.matmul(x.ref, w.k).add(w.kb));
       const v = split(np.matmul(x, w.v).add(w.vb));
-      const scores = np.matmul(q, np.transpose(k, [0, 1, 3, 2])).mul(1 / Math.sqrt(E)).add(mask.ref);
+      const scores = np
+        .matmul(q, np.transpose(k, [0, 1, 3, 2]))
+        .mul(1 / Math.sqrt(E))
+        .add(mask.ref);
       const heads = np.transpose(np.matmul(nn.softmax(scores, -1), v), [0, 2, 1, 3]).reshape([B, T, D]);
       h = h.add(np.matmul(heads, w.o).add(w.ob));
       const inner = nn.gelu(np.matmul(layerNorm(h.ref, w.g2, w.b2), w.up).add(w.upb), { approximate: true });
@@ -79,9 +94,18 @@ export async function jaxStep({ layers, width: D, heads: H, vocabulary: V, batch
     const [value, gradient] = valueAndGrad(loss)(tree.ref(p), ids, labels, mask);
     const average = (beta: number) => (x?: A, g?: A) => (x as A).mul(beta).add((g as A).mul(1 - beta)); // map gives both
     const m1 = map(average(0.9), m, tree.ref(gradient));
-    const v1 = map(average(0.999), v, map((g) => np.square(g), gradient));
+    const v1 = map(
+      average(0.999),
+      v,
+      map((g) => np.square(g), gradient),
+    );
     const update = (...[x, a, b]: A[]): A =>
-      (x as A).sub((a as A).mul(c1.ref).div(np.sqrt((b as A).mul(c2.ref)).add(1e-8)).mul(1e-3));
+      (x as A).sub(
+        (a as A)
+          .mul(c1.ref)
+          .div(np.sqrt((b as A).mul(c2.ref)).add(1e-8))
+          .mul(1e-3),
+      );
     const p1 = map(update, p, tree.ref(m1), tree.ref(v1));
     c1.dispose();
     c2.dispose();
@@ -106,7 +130,16 @@ export async function jaxStep({ layers, width: D, heads: H, vocabulary: V, batch
     run: async () => {
       t++;
       const correction = (beta: number): A => np.array(1 / (1 - beta ** t));
-      const [value, ...state] = step(p, m, v, correction(0.9), correction(0.999), given.ref, wanted.ref, mask.ref) as readonly [A, Parameters, Parameters, Parameters];
+      const [value, ...state] = step(
+        p,
+        m,
+        v,
+        correction(0.9),
+        correction(0.999),
+        given.ref,
+        wanted.ref,
+        mask.ref,
+      ) as readonly [A, Parameters, Parameters, Parameters];
       [p, m, v] = state;
       await value.data();
     },

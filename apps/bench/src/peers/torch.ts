@@ -11,10 +11,16 @@ import type { Contender } from "../measure.ts";
  */
 export async function torchStep(size: GptSize): Promise<(Contender & { stop(): void }) | null> {
   const python = process.env["GRAFT_PYTHON"] ?? "python3";
-  const child = spawn(python, [fileURLToPath(new URL("torch_step.py", import.meta.url))], { stdio: ["pipe", "pipe", "ignore"] });
+  const child = spawn(python, [fileURLToPath(new URL("torch_step.py", import.meta.url))], {
+    stdio: ["pipe", "pipe", "ignore"],
+  });
   const lines = createInterface({ input: child.stdout });
   const answer = async (): Promise<boolean> =>
-    Promise.race([once(lines, "line").then(() => true), once(child, "exit").then(() => false), once(child, "error").then(() => false)]);
+    Promise.race([
+      once(lines, "line").then(() => true),
+      once(child, "exit").then(() => false),
+      once(child, "error").then(() => false),
+    ]);
   child.stdin.on("error", () => undefined); // a Python that is not there; `answer` tells
   child.stdin.write(`${JSON.stringify(size)}\n`);
   if (!(await answer())) return null;

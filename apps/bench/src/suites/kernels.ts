@@ -1,5 +1,14 @@
 /** @file Suite `kernels`: matrix products, forward and both gradients, against the peers' on the same device. */
-import { assign, deviceRuntime, fill, matmul, type MatmulLayout, type Program, requestDevice, type Runtime } from "@graftml/tensor";
+import {
+  assign,
+  deviceRuntime,
+  fill,
+  matmul,
+  type MatmulLayout,
+  type Program,
+  requestDevice,
+  type Runtime,
+} from "@graftml/tensor";
 import { alternate, type Contender } from "../measure.ts";
 import { jaxMatmul } from "../peers/jax.ts";
 import { tfjsMatmul } from "../peers/tfjs.ts";
@@ -73,7 +82,11 @@ export async function kernels({ peers }: { readonly peers: boolean }): Promise<R
     for (const peer of others)
       rows.push({
         name: `  ${peer.name}`,
-        figures: { "GFLOP/s, median": rate(peer.median), best: rate(peer.best), "graft is × faster": peer.median / graft.median },
+        figures: {
+          "GFLOP/s, median": rate(peer.median),
+          best: rate(peer.best),
+          "graft is × faster": peer.median / graft.median,
+        },
       });
   }
   runtime.dispose();

@@ -26,7 +26,10 @@ export async function step(): Promise<Report> {
     const runtime = deviceRuntime(await requestDevice());
     opened.push({ runtime, contender: await trainingStep(runtime, name, MEDIUM, methods) });
   }
-  const timings = await alternate(opened.map((o) => o.contender), { rounds: 7 });
+  const timings = await alternate(
+    opened.map((o) => o.contender),
+    { rounds: 7 },
+  );
   const slowest = timings[0]?.median ?? NaN;
   const rows = timings.map(({ name, median, best }, i) => {
     const { runtime, contender } = opened[i] as (typeof opened)[number]; // a timing for each
@@ -57,6 +60,9 @@ export async function peers(): Promise<Report> {
   torch?.stop();
   runtime.dispose();
   const graft = timings[0]?.median ?? NaN;
-  const rows = timings.map(({ name, median, best }) => ({ name, figures: { "ms, median": median, best, "graft is × faster": median / graft } }));
+  const rows = timings.map(({ name, median, best }) => ({
+    name,
+    figures: { "ms, median": median, best, "graft is × faster": median / graft },
+  }));
   return { suite: "peers (full step, 4 layers, width 256, batch 8 × 128)", rows };
 }

@@ -37,9 +37,19 @@ export interface Dispatch {
 }
 
 /** Operand i of the op's inputs, for reading. */
-export const input = (index: number, range: OperandRange = {}): Operand => ({ of: "input", index, access: "read", ...range });
+export const input = (index: number, range: OperandRange = {}): Operand => ({
+  of: "input",
+  index,
+  access: "read",
+  ...range,
+});
 /** Operand i of the op's outputs, for writing. */
-export const output = (index: number, range: OperandRange = {}): Operand => ({ of: "output", index, access: "write", ...range });
+export const output = (index: number, range: OperandRange = {}): Operand => ({
+  of: "output",
+  index,
+  access: "write",
+  ...range,
+});
 /** Scratch buffer i. */
 export const scratch = (index: number, access: "read" | "write"): Operand => ({ of: "scratch", index, access });
 

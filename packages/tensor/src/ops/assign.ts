@@ -1,6 +1,6 @@
+import { ShapeError, TraceError } from "../errors.ts";
 /** @file Writing a value into a parameter. */
 import { assignLowering } from "../kernels/map.ts";
-import { ShapeError, TraceError } from "../errors.ts";
 import { sameShape, show } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { leaf } from "./leaf.ts";
@@ -30,6 +30,7 @@ export const assignOp: Op<Record<never, never>> = {
  * @throws {TraceError} if `target` is no parameter.
  */
 export function assign(target: Tensor, value: Tensor): Tensor {
-  if (target.node.op.name !== leaf.name) throw new TraceError(`assign: the target must be a parameter, not the result of ${target.node.op.name}.`);
+  if (target.node.op.name !== leaf.name)
+    throw new TraceError(`assign: the target must be a parameter, not the result of ${target.node.op.name}.`);
   return apply(assignOp, [target, value], {});
 }

@@ -1,6 +1,6 @@
+import { ShapeError } from "../errors.ts";
 /** @file Grouped-query attention that never writes its T×S scores to memory, forward or backward. */
 import { attentionGradKVLowering, attentionGradQLowering, attentionLowering } from "../kernels/attention.ts";
-import { ShapeError } from "../errors.ts";
 import { type Aval, show } from "../shape.ts";
 import { apply, applyAll, type Tensor } from "../tensor.ts";
 import { mul } from "./elementwise.ts";
@@ -24,7 +24,11 @@ function attentionSizes(q: Aval, k: Aval): { B: number; T: number; S: number; H:
 function check(q: Aval, k: Aval, v: Aval, mask: Aval | undefined, { causal }: AttentionAttrs): void {
   const { B, T, S, H, G, E } = attentionSizes(q, k);
   const fits =
-    q.shape.length === 4 && k.shape.length === 4 && show(k.shape) === show(v.shape) && k.shape[0] === B && k.shape[3] === E;
+    q.shape.length === 4 &&
+    k.shape.length === 4 &&
+    show(k.shape) === show(v.shape) &&
+    k.shape[0] === B &&
+    k.shape[3] === E;
   if (!fits || H % G !== 0)
     throw new ShapeError(
       `attention: q ${show(q.shape)}, k ${show(k.shape)}, v ${show(v.shape)}: wants [B, T, H, E] and twice [B, S, G, E] with H a multiple of G.`,

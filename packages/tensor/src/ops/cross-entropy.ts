@@ -1,6 +1,6 @@
+import { ShapeError } from "../errors.ts";
 /** @file Cross-entropy of class indices, from logits or straight from hidden states. */
 import { crossEntropyGradLowering, crossEntropyLowering } from "../kernels/cross-entropy.ts";
-import { ShapeError } from "../errors.ts";
 import { show } from "../shape.ts";
 import { apply, applyAll, type Tensor } from "../tensor.ts";
 import { checkpoint } from "../trace/checkpoint.ts";
@@ -16,7 +16,12 @@ export const IGNORE = -100;
 const crossEntropyOp: Op<None> = {
   name: "crossEntropy",
   infer([logits, labels]) {
-    if (logits!.shape.length !== 2 || labels!.shape.length !== 1 || labels!.shape[0] !== logits!.shape[0] || labels!.dtype !== "i32")
+    if (
+      logits!.shape.length !== 2 ||
+      labels!.shape.length !== 1 ||
+      labels!.shape[0] !== logits!.shape[0] ||
+      labels!.dtype !== "i32"
+    )
       throw new ShapeError(
         `crossEntropy: logits ${show(logits!.shape)}, labels ${labels!.dtype} ${show(labels!.shape)}: wants [N, V] and i32 [N].`,
       );
@@ -58,7 +63,8 @@ const crossEntropyGradOp: Op<None> = {
  * logits [N, V], labels i32 [N] → [N]. The probabilities are never written; the gradient is made from the saved
  * log-sum-exp.
  */
-export const crossEntropy = (logits: Tensor, labels: Tensor): Tensor => applyAll(crossEntropyOp, [logits, labels], {})[0]!;
+export const crossEntropy = (logits: Tensor, labels: Tensor): Tensor =>
+  applyAll(crossEntropyOp, [logits, labels], {})[0]!;
 
 /** Logits that a chunk of `linearCrossEntropy` may hold at once: 64 MiB in f32. */
 const CHUNK = 1 << 24;
@@ -72,7 +78,11 @@ const CHUNK = 1 << 24;
 export function linearCrossEntropy(
   hidden: Tensor,
   labels: Tensor,
-  { vocabulary, head, chunk = CHUNK }: { readonly vocabulary: number; readonly head: (h: Tensor) => Tensor; readonly chunk?: number },
+  {
+    vocabulary,
+    head,
+    chunk = CHUNK,
+  }: { readonly vocabulary: number; readonly head: (h: Tensor) => Tensor; readonly chunk?: number },
 ): Tensor {
   const [N = 0] = hidden.shape;
   const rows = Math.max(1, Math.floor(chunk / vocabulary));

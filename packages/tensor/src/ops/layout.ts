@@ -1,6 +1,12 @@
 import { ShapeError } from "../errors.ts";
 /** @file Ops that move values without changing them: views, slices, concatenation, transposition, rows written in place. */
-import { concatLowering, sliceLowering, splitLowering, transposeLowering, updateRowsLowering } from "../kernels/layout.ts";
+import {
+  concatLowering,
+  sliceLowering,
+  splitLowering,
+  transposeLowering,
+  updateRowsLowering,
+} from "../kernels/layout.ts";
 import { lengthOf, normalizeAxis, sameShape, type Shape, show, sizeOf, stridesOf } from "../shape.ts";
 import { apply, applyAll, type Tensor } from "../tensor.ts";
 import { fill } from "./elementwise.ts";

@@ -1,6 +1,6 @@
+import { ShapeError } from "../errors.ts";
 /** @file Matrix products, and the linear layer made of them. */
 import { matmulLowering } from "../kernels/matmul.ts";
-import { ShapeError } from "../errors.ts";
 import { show, sizeOf } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { reshape } from "./layout.ts";
@@ -17,13 +17,19 @@ export interface MatmulAttrs {
 }
 
 /** M, N and K of a product. */
-function matmulSizes(a: readonly number[], b: readonly number[], layout: MatmulLayout): { M: number; N: number; K: number } {
+function matmulSizes(
+  a: readonly number[],
+  b: readonly number[],
+  layout: MatmulLayout,
+): { M: number; N: number; K: number } {
   const [a0 = 0, a1 = 0] = a;
   const [b0 = 0, b1 = 0] = b;
   const [M, K] = layout === "tn" ? [a1, a0] : [a0, a1];
   const [N, L] = layout === "nt" ? [b0, b1] : [b1, b0];
   if (a.length !== 2 || b.length !== 2 || K !== L)
-    throw new ShapeError(`matmul ${layout}: ${show(a)} and ${show(b)} do not fit: the inner lengths are ${K} and ${L}.`);
+    throw new ShapeError(
+      `matmul ${layout}: ${show(a)} and ${show(b)} do not fit: the inner lengths are ${K} and ${L}.`,
+    );
   return { M, N, K };
 }
 
@@ -52,9 +58,17 @@ const matmulOp: Op<MatmulAttrs> = {
     const { layout } = c.attrs;
     const dy = c.cotangent(0);
     const da = (): Tensor =>
-      layout === "nn" ? matmul(dy, c.input(1), "nt") : layout === "nt" ? matmul(dy, c.input(1), "nn") : matmul(c.input(1), dy, "nt");
+      layout === "nn"
+        ? matmul(dy, c.input(1), "nt")
+        : layout === "nt"
+          ? matmul(dy, c.input(1), "nn")
+          : matmul(c.input(1), dy, "nt");
     const db = (): Tensor =>
-      layout === "nn" ? matmul(c.input(0), dy, "tn") : layout === "nt" ? matmul(dy, c.input(0), "tn") : matmul(c.input(0), dy, "nn");
+      layout === "nn"
+        ? matmul(c.input(0), dy, "tn")
+        : layout === "nt"
+          ? matmul(dy, c.input(0), "tn")
+          : matmul(c.input(0), dy, "nn");
     const bias = c.node.inputs[2];
     return [
       c.needs(0) ? da() : null,
@@ -70,7 +84,8 @@ const matmulOp: Op<MatmulAttrs> = {
  * `nn` A[M,K]·B[K,N] → [M,N]; `nt` A[M,K]·B[N,K]ᵀ; `tn` A[K,M]ᵀ·B[K,N].
  * @throws {ShapeError} if the inner lengths differ.
  */
-export const matmul = (a: Tensor, b: Tensor, layout: MatmulLayout = "nn"): Tensor => apply(matmulOp, [a, b], { layout });
+export const matmul = (a: Tensor, b: Tensor, layout: MatmulLayout = "nn"): Tensor =>
+  apply(matmulOp, [a, b], { layout });
 
 /**
  * y = x Wᵀ + b.

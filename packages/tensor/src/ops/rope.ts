@@ -1,6 +1,6 @@
+import { ShapeError } from "../errors.ts";
 /** @file Rotary positions. */
 import { ropeLowering } from "../kernels/rope.ts";
-import { ShapeError } from "../errors.ts";
 import { show } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import type { Op } from "./op.ts";
@@ -16,7 +16,14 @@ const ropeOp: Op<RopeAttrs> = {
     const [B, T, , E] = x!.shape;
     const [, R] = table!.shape;
     const [pb, pt] = positions!.shape;
-    if (x!.shape.length !== 4 || pt !== T || (pb !== B && pb !== 1) || R! > E! || R! % 2 !== 0 || positions!.dtype !== "i32")
+    if (
+      x!.shape.length !== 4 ||
+      pt !== T ||
+      (pb !== B && pb !== 1) ||
+      R! > E! ||
+      R! % 2 !== 0 ||
+      positions!.dtype !== "i32"
+    )
       throw new ShapeError(
         `rope: x ${show(x!.shape)}, positions ${positions!.dtype} ${show(positions!.shape)}, table ${show(table!.shape)}: wants [B, T, H, E], i32 [B or 1, T] and [P, R] with an even R ≤ E.`,
       );

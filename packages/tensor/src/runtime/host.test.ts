@@ -1,13 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { hostRuntime } from "./host.ts";
 
-const pair = (values?: () => number[]) =>
-  ["a", "b"].map((name) => ({ name, shape: [2], ...(values && { values }) }));
+const pair = (values?: () => number[]) => ["a", "b"].map((name) => ({ name, shape: [2], ...(values && { values }) }));
 
 describe("the interpreter's store", () => {
   it("keeps a group's members in their bucket, whoever reads first and however many read at once", async () => {
     const store = hostRuntime().store();
-    store.group("g", pair(() => [1, 2]), "trainable");
+    store.group(
+      "g",
+      pair(() => [1, 2]),
+      "trainable",
+    );
     const [a, whole, b] = await Promise.all([store.read("a"), store.read("g#0"), store.read("b")]);
     expect([...a, ...b]).toEqual([1, 2, 1, 2]);
     expect([whole[0], whole[1], whole[64], whole[65]]).toEqual([1, 2, 1, 2]);
@@ -17,9 +20,17 @@ describe("the interpreter's store", () => {
 
   it("forgets a group that nobody has read", async () => {
     const store = hostRuntime().store();
-    store.group("g", pair(() => [1, 2]), "trainable");
+    store.group(
+      "g",
+      pair(() => [1, 2]),
+      "trainable",
+    );
     store.delete("g");
-    store.group("g", pair(() => [3, 4]), "trainable");
+    store.group(
+      "g",
+      pair(() => [3, 4]),
+      "trainable",
+    );
     expect([...(await store.read("a"))]).toEqual([3, 4]);
   });
 

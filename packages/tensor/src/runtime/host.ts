@@ -190,12 +190,17 @@ export function f16ToNumber(word: number): number {
 async function hostProgram(store: HostStore, collected: Collected): Promise<Program> {
   const { nodes, outputs } = collected;
   const fixed = new Map<Tensor, Value>();
-  for (const { op, attrs, outputs: [t] } of nodes)
+  for (const {
+    op,
+    attrs,
+    outputs: [t],
+  } of nodes)
     if (op === leaf) {
       const l = attrs as LeafAttrs; // a leaf's attrs
       if (l.kind === "param") {
         const { shape } = store.declaration(l.name);
-        if (sizeOf(shape) !== sizeOf(t!.shape)) throw new ShapeError(`${l.name} is ${show(shape)} in the store and ${show(t!.shape)} in the trace.`);
+        if (sizeOf(shape) !== sizeOf(t!.shape))
+          throw new ShapeError(`${l.name} is ${show(shape)} in the store and ${show(t!.shape)} in the trace.`);
         fixed.set(t!, await store.value(l.name));
       } else if (l.kind === "constant") fixed.set(t!, Float64Array.from(l.values()));
     }

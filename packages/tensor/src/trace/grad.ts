@@ -4,8 +4,8 @@ import { add, fill } from "../ops/elementwise.ts";
 import type { VjpContext } from "../ops/op.ts";
 import { sizeOf, show } from "../shape.ts";
 import type { Node, Tensor } from "../tensor.ts";
-import { reachable } from "./graph.ts";
 import { recomputer } from "./checkpoint.ts";
+import { reachable } from "./graph.ts";
 
 /**
  * ∂loss/∂w for each w of `wrt`; null where the loss does not depend on it.

@@ -28,7 +28,10 @@ export function checkUpdates(nodes: readonly Node[]): void {
       const written = node.inputs[i];
       if (written === undefined) continue;
       const target = memory(written);
-      if (target.node.op.updates !== true && !(target.node.op === leaf && (target.node.attrs as LeafAttrs).kind === "param"))
+      if (
+        target.node.op.updates !== true &&
+        !(target.node.op === leaf && (target.node.attrs as LeafAttrs).kind === "param")
+      )
         throw new TraceError(`${node.op.name} updates ${describe(target)}, which is no parameter.`);
       updatedBy.set(target, node);
     }
