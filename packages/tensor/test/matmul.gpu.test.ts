@@ -105,6 +105,7 @@ describe("matmul, lanes", () => {
   test.each(layouts)("%s equals the reference in the widest tiles and the thin ones", async (layout) => {
     for (const sizes of [
       [130, 132, 36],
+      [36, 40, 1024],
       [96, 8, 64],
       [8, 96, 64],
     ] as const)

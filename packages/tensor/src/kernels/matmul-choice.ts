@@ -105,16 +105,21 @@ function chooseLanes({ layout, a, b, bias, ldc }: Product, block: Block, target:
   const [M, N, K] = [block.M.length, block.N.length, block.K.length];
   const tile = (rows: number, columns: number, most: number, along: "M" | "N" = "N"): LanesTile => {
     const depth = depthFor(most, K);
-    return { rows, columns, depth, ragged: K % depth !== 0, along };
+    // Blocks of a cut sum share a text, whether their lengths are even or not.
+    return { rows, columns, depth, ragged: block.K.cut || K % depth !== 0, along };
   };
   const thin = (n: number): number[] => thinEdges.filter((edge) => edge >= n).slice(0, 1);
-  // The widest tile holds 256 sums a lane: more do not compile in reasonable time, and machine code of more than 24 KB
-  // runs at half the speed. Sums that are loaded and stored one by one meet both limits at half of that.
+  // The widest tile has 256 sums a lane: more do not compile in reasonable time, and more than 24 KB of machine code run
+  // at half the speed. Sums that are loaded or stored one by one take more code, so there are fewer of them.
   const four = 4 * lanes;
   const high = Math.min(four, 32);
-  const wide = Math.max(four, Math.min(2 * four, 64));
+  const whole = widthFor(4, ldc, N) === 4;
+  const wide = Math.max(four, whole ? Math.min(8 * lanes, 64) : Math.min(6 * lanes, 48));
+  // Rows that lie a multiple of 4 KB apart evict each other from the first cache: then it is better to read fewer rows, and
+  // more of each.
+  const crowded = layout === "nt" && b.rowBytes % 4096 === 0;
   const candidates = [
-    layout === "nt" ? tile(high, four, 4) : tile(high, widthFor(4, N) === 4 ? wide : four, 2),
+    crowded ? tile(high, four, 4) : tile(high, wide, 2),
     tile(2 * lanes, four, 4),
     ...thin(M).map((rows) => tile(rows, four, 4)),
     ...thin(N).map((columns) => tile(four, columns, 4, "M")),
@@ -124,9 +129,10 @@ function chooseLanes({ layout, a, b, bias, ldc }: Product, block: Block, target:
   const best = candidates.reduce((chosen, t) => (cost(t) < 0.8 * cost(chosen) ? t : chosen));
   const left = reading(a, block, best.depth);
   const right = reading(b, block, best.depth);
-  // Lanes along N that hold vectors store just those; single sums are stored in vectors of neighbours.
+  // Along N, lanes that hold vectors store just those, and single sums are stored in vectors of neighbours. Along M,
+  // neighbours are other sums of the same lane.
   const most = best.along === "M" ? best.columns : right.contiguous === "k" ? best.columns / lanes : right.width;
-  const out = widthFor(most, ldc, N, block.N.start);
+  const out = widthFor(4, most, ldc, N, block.N.start);
   const label = `matmul ${layout} ${best.rows}x${best.columns}`;
   const formats = { a: left, b: right, bias, out };
   return { ...best, label, formats, code: lanesText(best, formats, lanes), chunk: chunkOf(block, best, 4, 8, target) };
