@@ -10,7 +10,8 @@ import type { Target } from "./target.ts";
  */
 export function wgsl(parts: TemplateStringsArray, ...values: readonly (string | number)[]): string {
   const text = parts.reduce((out, part, i) => {
-    const margin = /(?:^|\n)([ ]*)$/.exec(out)?.[1] ?? "";
+    const before = out.slice(out.lastIndexOf("\n") + 1);
+    const margin = before.trim() === "" ? before : "";
     return out + String(values[i - 1] ?? "").replaceAll("\n", `\n${margin}`) + part;
   });
   const lines = text.split("\n").filter((line) => line.trim() !== "");
