@@ -48,6 +48,8 @@ def run(name, folder, batches, rslora, keep_batches):
     model = peft.get_peft_model(base, lora)
     model.save_pretrained(out / name)
     (out / name / "README.md").unlink(missing_ok=True)
+    saved = out / name / "adapter_config.json"
+    saved.write_text(saved.read_text().replace(str(folder), folder.name))  # no path of this machine
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=LR, weight_decay=0.0)
     losses, norms = [], []
