@@ -1,5 +1,6 @@
-import { logitsOf, saveModel } from "@graftml/models";
 /** @file Folding a session's adapters into its model, and measuring that nothing changed by it. */
+
+import { logitsOf, saveModel } from "@graftml/models";
 import { type Base, declareBase, merge, type NamedValues, rngOf } from "@graftml/peft";
 import type { Runtime, Values } from "@graftml/tensor";
 import { declareSession, type Session } from "./session.ts";

@@ -1,5 +1,6 @@
-import { readFileSync } from "node:fs";
 /** @file The battery: one call is a full test suite of a method. */
+
+import { readFileSync } from "node:fs";
 import {
   adapt,
   type Adapted,

@@ -1,5 +1,6 @@
-import { expect } from "vitest";
 /** @file Properties of a fresh adapter. */
+
+import { expect } from "vitest";
 import { randomBase } from "./base.ts";
 import { distance, type Property } from "./property.ts";
 import { logits, shaken, started } from "./rig.ts";

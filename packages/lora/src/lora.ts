@@ -1,5 +1,6 @@
-import { copyOf, defineMethod, type Here, kaimingUniform, normal, zeros } from "@graftml/peft";
 /** @file LoRA: frozen weights with a trained low-rank update, W + s·BA. */
+
+import { copyOf, defineMethod, type Here, kaimingUniform, normal, zeros } from "@graftml/peft";
 import { add, dropout, linear, matmul, scale, sub, type Tensor } from "@graftml/tensor";
 import { config, leftOut, mentions, rankAt, scaleAt } from "./config.ts";
 import { interchange } from "./interchange.ts";

@@ -8,7 +8,7 @@ export { grad } from "./trace/grad.ts";
 export { print, reachable } from "./trace/graph.ts";
 export { assign } from "./ops/assign.ts";
 export { attention, type AttentionAttrs } from "./ops/attention.ts";
-export { crossEntropy, IGNORE, linearCrossEntropy, linearHead } from "./ops/cross-entropy.ts";
+export { crossEntropy, IGNORE, linearCrossEntropy } from "./ops/cross-entropy.ts";
 export {
   add,
   cast,

@@ -1,5 +1,6 @@
-import type { DType } from "./dtype.ts";
 /** @file Tracing, compiling and running a function once, for tests and scripts. */
+
+import type { DType } from "./dtype.ts";
 import { hostRuntime } from "./runtime/host.ts";
 import type { Outputs, Runtime, Source, Values } from "./runtime/runtime.ts";
 import type { Shape } from "./shape.ts";

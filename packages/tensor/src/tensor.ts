@@ -1,5 +1,6 @@
-import type { DType } from "./dtype.ts";
 /** @file Tensors are nodes of a trace; they hold a shape and a history, never memory. */
+
+import type { DType } from "./dtype.ts";
 import { TraceError } from "./errors.ts";
 import { leaf, type LeafAttrs } from "./ops/leaf.ts";
 import type { Op } from "./ops/op.ts";

@@ -272,7 +272,7 @@ describe("tables, losses and noise", () => {
       f: ([h, w, b], t) =>
         g.linearCrossEntropy(h!, ids(t, [0, 3, g.IGNORE, 1, 2]), {
           vocabulary: 4,
-          head: g.linearHead(w!, b),
+          head: (rows) => g.linear(rows, w!, b),
           chunk: 8,
         }),
     },

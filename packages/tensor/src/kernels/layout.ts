@@ -1,5 +1,6 @@
-import type { SliceAttrs, SplitAttrs } from "../ops/layout.ts";
 /** @file Copies: slices, concatenations, transpositions, and rows written into a cache. */
+
+import type { SliceAttrs, SplitAttrs } from "../ops/layout.ts";
 import type { Lowering, Spec } from "../ops/op.ts";
 import { type Aval, sizeOf, stridesOf } from "../shape.ts";
 import { input, output } from "./kernel.ts";

@@ -1,5 +1,6 @@
-import { ShapeError, TraceError } from "../errors.ts";
 /** @file Writing a value into a parameter. */
+
+import { ShapeError, TraceError } from "../errors.ts";
 import { assignLowering } from "../kernels/map.ts";
 import { sameShape, show } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";

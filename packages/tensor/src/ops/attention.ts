@@ -1,5 +1,6 @@
-import { ShapeError } from "../errors.ts";
 /** @file Grouped-query attention that never writes its T×S scores to memory, forward or backward. */
+
+import { ShapeError } from "../errors.ts";
 import { attentionGradKVLowering, attentionGradQLowering, attentionLowering } from "../kernels/attention.ts";
 import { type Aval, show } from "../shape.ts";
 import { apply, applyAll, type Tensor } from "../tensor.ts";

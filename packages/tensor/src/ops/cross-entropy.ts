@@ -1,11 +1,11 @@
-import { ShapeError } from "../errors.ts";
 /** @file Cross-entropy of class indices, from logits or straight from hidden states. */
+
+import { ShapeError } from "../errors.ts";
 import { crossEntropyGradLowering, crossEntropyLowering } from "../kernels/cross-entropy.ts";
 import { show } from "../shape.ts";
 import { apply, applyAll, type Tensor } from "../tensor.ts";
 import { checkpoint } from "../trace/checkpoint.ts";
 import { concat, slice } from "./layout.ts";
-import { linear } from "./linear.ts";
 import type { Op } from "./op.ts";
 
 type None = Record<never, never>;
@@ -73,7 +73,7 @@ const CHUNK = 1 << 24;
  * Cross-entropy of the rows of `hidden` under a linear head, without ever holding all N×V logits: rows go in chunks whose
  * logits are recomputed by the backward pass.
  *
- * hidden [N, D], labels i32 [N] → [N]. `head` maps [n, D] → [n, V]; the default is hidden · weightᵀ.
+ * hidden [N, D], labels i32 [N] → [N]. `head` maps [n, D] → [n, V].
  */
 export function linearCrossEntropy(
   hidden: Tensor,
@@ -96,9 +96,3 @@ export function linearCrossEntropy(
   }
   return concat(losses, 0);
 }
-
-/** The head of a plain output embedding, for `linearCrossEntropy`. */
-export const linearHead =
-  (weight: Tensor, bias: Tensor | null = null) =>
-  (h: Tensor): Tensor =>
-    linear(h, weight, bias);

@@ -1,5 +1,6 @@
-import { ShapeError } from "../errors.ts";
 /** @file Rows of a table by index, and the gradient that adds rows up again. */
+
+import { ShapeError } from "../errors.ts";
 import { gatherGradLowering, gatherLowering } from "../kernels/gather.ts";
 import { show, sizeOf } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";

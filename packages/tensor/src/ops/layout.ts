@@ -1,5 +1,6 @@
-import { ShapeError } from "../errors.ts";
 /** @file Ops that move values without changing them: views, slices, concatenation, transposition, rows written in place. */
+
+import { ShapeError } from "../errors.ts";
 import {
   concatLowering,
   sliceLowering,

@@ -1,5 +1,6 @@
-import { ShapeError } from "../errors.ts";
 /** @file Matrix products, and the linear layer made of them. */
+
+import { ShapeError } from "../errors.ts";
 import { matmulLowering } from "../kernels/matmul.ts";
 import { show, sizeOf } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";

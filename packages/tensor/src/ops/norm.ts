@@ -1,5 +1,6 @@
-import { ShapeError } from "../errors.ts";
 /** @file Root-mean-square and layer normalisation over the last axis. */
+
+import { ShapeError } from "../errors.ts";
 import { layerNormGradLowering, layerNormLowering, rmsNormGradLowering, rmsNormLowering } from "../kernels/norm.ts";
 import { type Aval, show, sizeOf } from "../shape.ts";
 import { apply, applyAll, type Tensor } from "../tensor.ts";

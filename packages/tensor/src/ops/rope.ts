@@ -1,5 +1,6 @@
-import { ShapeError } from "../errors.ts";
 /** @file Rotary positions. */
+
+import { ShapeError } from "../errors.ts";
 import { ropeLowering } from "../kernels/rope.ts";
 import { show } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";
