@@ -6,30 +6,29 @@ export { apply, applyAll, type Node, record, type Region, type Tensor, Trace } f
 export { checkpoint } from "./trace/checkpoint.ts";
 export { grad } from "./trace/grad.ts";
 export { print, reachable } from "./trace/graph.ts";
+export { gelu, geluErf, relu, sigmoid, silu, softplus, tanh } from "./ops/activations.ts";
 export { assign } from "./ops/assign.ts";
 export { attention, type AttentionAttrs } from "./ops/attention.ts";
 export { crossEntropy, IGNORE, linearCrossEntropy } from "./ops/cross-entropy.ts";
 export {
+  abs,
   add,
   cast,
+  clamp,
   div,
   elementwise,
   exp,
   fill,
-  gelu,
   less,
   log,
   maximum,
+  minimum,
   mul,
-  relu,
   scale,
   shift,
-  sigmoid,
-  silu,
   sqrt,
   square,
   sub,
-  tanh,
   where,
 } from "./ops/elementwise.ts";
 export { gather } from "./ops/gather.ts";

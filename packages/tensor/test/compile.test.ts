@@ -35,7 +35,8 @@ const sizes: readonly (readonly [rows: number, width: number])[] = [
 const programs: Readonly<Record<string, (t: Trace, rows: number, width: number) => g.Outputs>> = {
   "elementwise ops": (t, rows, width) => {
     const [x, y] = [t.input("x", [rows, width]), t.input("y", [rows, width])];
-    const chains = [g.exp, g.log, g.sqrt, g.sigmoid, g.tanh, g.silu, g.gelu, g.relu].map((f) => f(g.mul(x, y)));
+    const unary = [g.exp, g.log, g.sqrt, g.abs, g.sigmoid, g.tanh, g.silu, g.gelu, g.geluErf, g.softplus, g.relu];
+    const chains = unary.map((f) => f(g.mul(x, y)));
     const loss = g.sum(chains.reduce(g.add));
     const half = g.cast(t.input("h", [width], "f16"), "f32");
     const dropped = g.dropout(x, 0.5, () => g.uniform(t.input("clock", [2], "u32"), "here", [rows, width]));

@@ -71,6 +71,9 @@ describe("elementwise ops", () => {
     tanh: g.tanh,
     silu: g.silu,
     gelu: g.gelu,
+    geluErf: g.geluErf,
+    softplus: g.softplus,
+    abs: g.abs,
   };
   for (const [name, f] of Object.entries(unary)) check([{ name, shapes: [[7]], f: ([a]) => f(a!) }]);
   check([
@@ -79,6 +82,9 @@ describe("elementwise ops", () => {
     { name: "scale and shift", shapes: [[7]], f: ([a]) => g.shift(g.scale(a!, -3), 2) },
     { name: "cast", shapes: [[7]], f: ([a]) => g.cast(g.scale(a!, 2), "f32") },
     { name: "gelu far out", shapes: [[7]], offset: 5, f: ([a]) => g.gelu(a!) },
+    { name: "geluErf far out", shapes: [[7]], offset: -3, f: ([a]) => g.geluErf(a!) },
+    { name: "softplus far out", shapes: [[7]], offset: -30, f: ([a]) => g.softplus(a!) },
+    { name: "clamp", shapes: [[7]], f: ([a]) => g.square(g.clamp(a!, -0.5, 0.3)) },
     { name: "silu far out", shapes: [[7]], offset: -5, f: ([a]) => g.silu(a!) },
     {
       name: "where",
@@ -87,7 +93,7 @@ describe("elementwise ops", () => {
     },
     { name: "a value used twice", shapes: [[5]], f: ([a]) => g.add(g.mul(a!, g.exp(a!)), a!) },
   ]);
-  const binary = { add: g.add, sub: g.sub, mul: g.mul, div: g.div, maximum: g.maximum };
+  const binary = { add: g.add, sub: g.sub, mul: g.mul, div: g.div, maximum: g.maximum, minimum: g.minimum };
   const shapes: readonly (readonly [g.Shape, g.Shape])[] = [
     [[4], [4]],
     [[2, 3], [3]],

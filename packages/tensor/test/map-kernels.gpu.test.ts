@@ -1,6 +1,7 @@
 /** @file Elementwise kernels, sums and copies against their f64 references, on shapes that fit nothing. */
 import { describe, expect, it } from "vitest";
 import {
+  abs,
   add,
   assign,
   cast,
@@ -11,10 +12,12 @@ import {
   exp,
   fill,
   gelu,
+  geluErf,
   grad,
   less,
   log,
   maximum,
+  minimum,
   mul,
   scale,
   type Shape,
@@ -22,6 +25,7 @@ import {
   sigmoid,
   silu,
   slice,
+  softplus,
   split,
   sqrt,
   square,
@@ -78,7 +82,16 @@ describe("elementwise kernels", () => {
   ];
   check(pairs.map(([a, b]) => ({ op: "add", build: (t) => add(x(t, a), y(t, b)) })));
 
-  const unary: Readonly<Record<string, (a: Tensor) => Tensor>> = { exp, sigmoid, tanh, silu, gelu };
+  const unary: Readonly<Record<string, (a: Tensor) => Tensor>> = {
+    exp,
+    abs,
+    sigmoid,
+    tanh,
+    silu,
+    gelu,
+    geluErf,
+    softplus,
+  };
   check(Object.entries(unary).map(([op, f]) => ({ op, build: (t) => f(x(t, [67])) })));
   check([
     { op: "log", build: (t) => log(x(t, [67])), offset: 1.01 },
@@ -87,6 +100,7 @@ describe("elementwise kernels", () => {
     { op: "mul", build: (t) => square(x(t, [67])) },
     { op: "div", build: (t) => div(x(t, [67]), y(t, [67])), offset: 2 },
     { op: "maximum", build: (t) => maximum(x(t, [67]), y(t, [67])) },
+    { op: "minimum", build: (t) => minimum(x(t, [67]), y(t, [67])) },
     { op: "less", build: (t) => less(x(t, [67]), y(t, [67])) },
     { op: "where", build: (t) => where(less(x(t, [67]), y(t, [67])), x(t, [67]), y(t, [67])) },
     { op: "affine", build: (t) => scale(x(t, [67]), -1 / 3) },
@@ -94,7 +108,14 @@ describe("elementwise kernels", () => {
     { op: "fill", build: (t) => fill(t, [67], -2.5) },
     { op: "siluGrad", build: (t) => grad(sum(silu(x(t, [67]))), [x(t, [67])])[0] },
     { op: "geluGrad", build: (t) => grad(sum(gelu(x(t, [67]))), [x(t, [67])])[0] },
+    { op: "geluErfGrad", build: (t) => grad(sum(geluErf(x(t, [67]))), [x(t, [67])])[0] },
     { op: "tanh", build: (t) => tanh(x(t, [67])), offset: 100 },
+    // Errors are relative to the largest value: small tails, where a sum with 1 has no digits left.
+    { op: "geluErf", build: (t) => geluErf(x(t, [67])), offset: -5 },
+    { op: "geluErfGrad", build: (t) => grad(sum(geluErf(x(t, [67]))), [x(t, [67])])[0], offset: -5 },
+    { op: "geluErf", build: (t) => geluErf(x(t, [67])), offset: 9 },
+    { op: "softplus", build: (t) => softplus(x(t, [67])), offset: -12 },
+    { op: "softplus", build: (t) => softplus(x(t, [67])), offset: 60 },
   ]);
   check([
     { op: "cast", build: (t) => cast(x(t, [67], "i32"), "f32"), low: -9, high: 9 },

@@ -60,10 +60,12 @@ export function elementwise<A>({ name, f, wgsl, vjp }: Rule<A>): Op<A> {
   return op;
 }
 
-type None = Record<never, never>;
-const none: None = {};
+/** Attributes of an op that has none. */
+export type None = Record<never, never>;
+export const none: None = {};
 
-const unary = (
+/** An elementwise op of one input x with output y; the cotangent of x is `vjp(g, x, y)`. */
+export const unary = (
   name: string,
   f: (x: number) => number,
   wgsl: (x: string, at: InlineContext) => string,
@@ -107,16 +109,21 @@ const divOp = elementwise<None>({
   wgsl: ([a, b]) => `(${a} / ${b})`,
   vjp: (g, i, c) => (i === 0 ? div(g, c.input(1)) : scale(div(mul(g, c.output(0)), c.input(1)), -1)),
 });
+// Where both are equal the whole cotangent goes to the second, so that relu has gradient 0 at 0 as in PyTorch.
 const maxOp = elementwise<None>({
   name: "maximum",
   f: ([a, b]) => Math.max(a!, b!),
   wgsl: ([a, b]) => `max(${a}, ${b})`,
-  // Where both are equal the whole cotangent goes to the second, so that relu has gradient 0 at 0 as in PyTorch.
-  vjp: (g, i, c) => {
-    const first = less(c.input(1), c.input(0));
-    return i === 0 ? mul(g, first) : sub(g, mul(g, first));
-  },
+  vjp: (g, i, c) => shareOf(g, less(c.input(1), c.input(0)), i),
 });
+const minOp = elementwise<None>({
+  name: "minimum",
+  f: ([a, b]) => Math.min(a!, b!),
+  wgsl: ([a, b]) => `min(${a}, ${b})`,
+  vjp: (g, i, c) => shareOf(g, less(c.input(0), c.input(1)), i),
+});
+/** The cotangent of operand i where `first` says 1 if the first one was taken and 0 if the second was. */
+const shareOf = (g: Tensor, first: Tensor, i: number): Tensor => (i === 0 ? mul(g, first) : sub(g, mul(g, first)));
 const lessOp = elementwise<None>({
   name: "less",
   f: ([a, b]) => (a! < b! ? 1 : 0),
@@ -171,50 +178,13 @@ const sqrtOp = unary(
   (x) => `sqrt(${x})`,
   (g, _, y) => scale(div(g, y()), 0.5),
 );
-const sigmoidOp = unary(
-  "sigmoid",
-  (x) => 1 / (1 + Math.exp(-x)),
-  (x, { type }) => `(${type}(1.0) / (${type}(1.0) + exp(-${x})))`,
-  (g, _, y) => mul(g, sub(y(), square(y()))),
-);
-// tanh overflows in some drivers' exp-based implementation: beyond ±15 it is ±1 in f32.
-const tanhWgsl = (x: string, { type }: InlineContext): string => `tanh(clamp(${x}, ${type}(-15.0), ${type}(15.0)))`;
-const tanhOp = unary("tanh", Math.tanh, tanhWgsl, (g, _, y) => sub(g, mul(g, square(y()))));
-const siluOp = unary(
-  "silu",
-  (x) => x / (1 + Math.exp(-x)),
-  (x, { type }) => `(${x} / (${type}(1.0) + exp(-${x})))`,
-  (g, x) => mul(g, siluGrad(x)),
-);
-const siluGradOp = unary(
-  "siluGrad",
-  (x) => {
-    const s = 1 / (1 + Math.exp(-x));
-    return s * (1 + x * (1 - s));
-  },
-  (x, { type }) =>
-    `((${type}(1.0) + ${x} * (${type}(1.0) - ${type}(1.0) / (${type}(1.0) + exp(-${x})))) / (${type}(1.0) + exp(-${x})))`,
-);
-
-const GELU = Math.sqrt(2 / Math.PI);
-const geluInner = (x: number): number => GELU * (x + 0.044715 * x ** 3);
-const geluOp = unary(
-  "gelu",
-  (x) => 0.5 * x * (1 + Math.tanh(geluInner(x))),
-  (x, at) => `(0.5 * ${x} * (${at.type}(1.0) + ${tanhWgsl(geluInnerWgsl(x), at)}))`,
-  (g, x) => mul(g, apply(geluGradOp, [x], none)),
-);
-const geluInnerWgsl = (x: string): string => `(${GELU} * (${x} + 0.044715 * ${x} * ${x} * ${x}))`;
-const geluGradOp = unary(
-  "geluGrad",
-  (x) => {
-    const t = Math.tanh(geluInner(x));
-    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * GELU * (1 + 3 * 0.044715 * x * x);
-  },
-  (x, at) => {
-    const t = tanhWgsl(geluInnerWgsl(x), at);
-    const one = `${at.type}(1.0)`;
-    return `(0.5 * (${one} + ${t}) + 0.5 * ${x} * (${one} - ${t} * ${t}) * ${GELU} * (${one} + ${3 * 0.044715} * ${x} * ${x}))`;
+const absOp = unary(
+  "abs",
+  Math.abs,
+  (x) => `abs(${x})`,
+  (g, x) => {
+    const zero = fill(x.node.trace, [], 0);
+    return mul(g, sub(less(zero, x), less(x, zero)));
   },
 );
 
@@ -239,6 +209,13 @@ export const mul = (a: Tensor, b: Tensor): Tensor => apply(mulOp, [a, b], none);
 export const div = (a: Tensor, b: Tensor): Tensor => apply(divOp, [a, b], none);
 /** max(a, b) */
 export const maximum = (a: Tensor, b: Tensor): Tensor => apply(maxOp, [a, b], none);
+/** min(a, b) */
+export const minimum = (a: Tensor, b: Tensor): Tensor => apply(minOp, [a, b], none);
+/** x between two bounds known when tracing; the gradient is 0 where x is not between them. */
+export const clamp = (x: Tensor, low: number, high: number): Tensor => {
+  const bound = (value: number): Tensor => fill(x.node.trace, [], value);
+  return minimum(maximum(x, bound(low)), bound(high));
+};
 /** 1 where a < b, else 0; has no gradient. */
 export const less = (a: Tensor, b: Tensor): Tensor => apply(lessOp, [a, b], none);
 /** a where the condition is not 0, else b. */
@@ -255,16 +232,7 @@ export const exp = (x: Tensor): Tensor => apply(expOp, [x], none);
 export const log = (x: Tensor): Tensor => apply(logOp, [x], none);
 /** √x */
 export const sqrt = (x: Tensor): Tensor => apply(sqrtOp, [x], none);
+/** |x|, with gradient 0 at 0. */
+export const abs = (x: Tensor): Tensor => apply(absOp, [x], none);
 /** x² */
 export const square = (x: Tensor): Tensor => mul(x, x);
-/** 1 / (1 + e⁻ˣ) */
-export const sigmoid = (x: Tensor): Tensor => apply(sigmoidOp, [x], none);
-/** Hyperbolic tangent. */
-export const tanh = (x: Tensor): Tensor => apply(tanhOp, [x], none);
-/** max(x, 0) */
-export const relu = (x: Tensor): Tensor => maximum(x, fill(x.node.trace, [], 0));
-/** x · sigmoid(x); also called swish. @see Elfwing et al. 2017. */
-export const silu = (x: Tensor): Tensor => apply(siluOp, [x], none);
-const siluGrad = (x: Tensor): Tensor => apply(siluGradOp, [x], none);
-/** ½x(1 + tanh(√(2/π)(x + 0.044715x³))): Hugging Face's `gelu_new` and `gelu_pytorch_tanh`. @see Hendrycks & Gimpel 2016. */
-export const gelu = (x: Tensor): Tensor => apply(geluOp, [x], none);

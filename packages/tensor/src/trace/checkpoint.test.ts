@@ -1,6 +1,7 @@
 /** @file Checkpointing keeps bits and forgets values. */
 import { describe, expect, it } from "vitest";
-import { gelu, mul } from "../ops/elementwise.ts";
+import { gelu } from "../ops/activations.ts";
+import { mul } from "../ops/elementwise.ts";
 import { leaf } from "../ops/leaf.ts";
 import { linear } from "../ops/linear.ts";
 import { sum } from "../ops/reduce.ts";
