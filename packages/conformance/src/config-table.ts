@@ -3,7 +3,7 @@ import { type AnyMethod, z } from "@graftml/peft";
 
 /** What is used of a JSON Schema. */
 interface Schema {
-  readonly type?: string;
+  readonly type?: string | readonly string[];
   readonly enum?: readonly unknown[];
   readonly anyOf?: readonly Schema[];
   readonly items?: Schema;
@@ -35,6 +35,7 @@ export function configTable({ method }: AnyMethod): string {
 }
 
 function typeOf(s: Schema, plural = ""): string {
+  if (typeof s.type === "object") return s.type.map((type) => typeOf({ ...s, type })).join(" or ");
   if (s.enum !== undefined) return s.enum.map((value) => `\`${String(value)}\``).join(" or ");
   if (s.anyOf !== undefined) return s.anyOf.map((each) => typeOf(each)).join(" or ");
   if (s.items !== undefined) return `list${plural} of ${typeOf(s.items, "s")}`;

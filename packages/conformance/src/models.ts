@@ -37,6 +37,8 @@ export const tiny: Sizes = { vocabulary: 13, hidden: 8, inner: 12, heads: 4, key
 const infoOf = (type: string, architecture: string, c: Sizes): ModelInfo => ({
   type,
   architecture,
+  task: "causal-lm",
+  labels: 0,
   layers: c.layers,
   hidden: c.hidden,
   heads: c.heads,

@@ -10,6 +10,7 @@ import {
   type Model,
   type NamedValues,
   openScope,
+  predict,
   type Owned,
   readState,
   rngOf,
@@ -117,12 +118,11 @@ interface PassOptions {
 export function drawsNoise(model: Model, adapter: Adapter): boolean {
   const trace = new Trace();
   const scope = openScope(trace, adapter.layers, { train: true, model: model.info });
-  model.head(scope, model.forward(scope, model.inputs(trace, { batch: 1, length: 2 })));
+  predict(model, scope, { batch: 1, length: 2 });
   return [...trace.leaves].some(({ dtype }) => dtype === "u32"); // seed and step
 }
 
-const forward = ({ model }: Rig, scope: Scope): Tensor =>
-  model.head(scope, model.forward(scope, model.inputs(scope.trace, { batch: B, length: T })));
+const forward = ({ model }: Rig, scope: Scope): Tensor => predict(model, scope, { batch: B, length: T });
 
 type Inputs = Readonly<Record<string, Source>>;
 

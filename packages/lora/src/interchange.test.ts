@@ -96,7 +96,6 @@ describe("a PEFT configuration", () => {
       { use_dora: true },
       'adapter_config.json: lora cannot do what "use_dora": true asks for.',
     ],
-    ["further trained modules", { modules_to_save: ["lm_head"] }, '"modules_to_save": ["lm_head"]'],
     ["a key of a later version that says something", { use_something: 3 }, '"use_something": 3'],
     [
       "a start that changed the base",

@@ -21,7 +21,6 @@ const neutral: JsonObject = {
   lora_ga_config: null,
   megatron_config: null,
   megatron_core: "megatron.core",
-  modules_to_save: null,
   monteclora_config: null,
   qalora_group_size: 16,
   target_parameters: null,
@@ -42,6 +41,7 @@ const inert = [
   "loftq_config",
   "lora_ga_config",
   "megatron_core",
+  "modules_to_save", // read with the adapter's files, for every method
   "peft_type",
   "peft_version",
   "qalora_group_size",

@@ -8,6 +8,7 @@ import {
   type Model,
   openSafetensors,
   openScope,
+  predict,
   sites,
   declareAdapter,
   declareBase,
@@ -77,7 +78,7 @@ export async function compute(
   const build = (trace: Trace) => {
     const scope = openScope(trace, loaded?.adapter.layers ?? [], { train: false, model: model.info });
     const [batch, length] = [ids.length, ids[0]!.length];
-    const y = model.head(scope, model.forward(scope, model.inputs(trace, { batch, length })));
+    const y = predict(model, scope, { batch, length });
     const predicting = reshape(slice(y, 1, 0, length - 1), [-1, model.info.vocabulary]);
     const loss = mean(crossEntropy(predicting, trace.input("labels", [batch * (length - 1)], "i32")));
     const owned = loaded?.adapter.owned ?? [];

@@ -3,6 +3,10 @@ import { ConfigError, type Init, type JsonObject, type Model, type Site } from "
 
 /** What a user may choose about a model that its config.json describes. */
 export interface BuildOptions {
+  /** What the model is for, by the names of run files; it decides which head stands on it. A family refuses what it has no head for. */
+  readonly task: string;
+  /** Outputs of a head that does not predict tokens; null: as many as config.json names (`id2label`, `num_labels`). */
+  readonly labels: number | null;
   /** The model's own dropouts, which act while training: one rate for all of them, or "config" for those of config.json. */
   readonly dropout: number | "config";
   /** Where the configuration was read, for messages. */

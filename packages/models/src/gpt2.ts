@@ -91,7 +91,7 @@ const block = (s: Scope, h: Tensor, c: Gpt2Config, scores: Scores): Tensor =>
     return residual(mlp, "mlp", y, feedForward(mlp, layerNorm(s.at("ln_2"), y, c.layer_norm_epsilon), c));
   });
 
-function build(json: JsonObject, { dropout, file }: BuildOptions): Model {
+function build(json: JsonObject, { task, dropout, file }: BuildOptions): Model {
   const config = readConfig(schema, json, file);
   const c =
     dropout === "config" ? config : { ...config, embd_pdrop: dropout, resid_pdrop: dropout, attn_pdrop: dropout };
@@ -104,6 +104,8 @@ function build(json: JsonObject, { dropout, file }: BuildOptions): Model {
     info: {
       type: "gpt2",
       architecture: "GPT2LMHeadModel",
+      task,
+      labels: 0,
       layers: c.n_layer,
       hidden: D,
       heads: H,

@@ -110,7 +110,7 @@ const block = (s: Scope, h: Tensor, c: LlamaConfig, sequence: Sequence): Tensor 
     return residual(mlp, "mlp", y, feedForward(mlp, rmsNorm(s.at("post_attention_layernorm"), y, c.rms_norm_eps), c));
   });
 
-function build(json: JsonObject, { dropout, file }: BuildOptions): Model {
+function build(json: JsonObject, { task, dropout, file }: BuildOptions): Model {
   const c = readConfig(schema, json, file);
   refuseAttentionDropout("attention_dropout", dropout === "config" ? c.attention_dropout : dropout, file);
   const { vocab_size: V, hidden_size: D, max_position_embeddings: P } = c;
@@ -119,6 +119,8 @@ function build(json: JsonObject, { dropout, file }: BuildOptions): Model {
     info: {
       type: "llama",
       architecture: "LlamaForCausalLM",
+      task,
+      labels: 0,
       layers: c.num_hidden_layers,
       hidden: D,
       heads: c.num_attention_heads,

@@ -19,6 +19,10 @@ import { type Storage, storedAs } from "./storage.ts";
 import { type TextTokenizer, textTokenizer } from "./tokenizer.ts";
 
 export interface LoadOptions {
+  /** What the model is for, by the names of run files; default "causal-lm". */
+  readonly task?: string;
+  /** Outputs of a head that does not predict tokens; default: as many as config.json names. */
+  readonly labels?: number | null;
   /** Storage of frozen weights; default "auto". */
   readonly weights?: Storage;
   /** The model's own dropouts while training: "config" for those of config.json, or one rate for all; default 0. */
@@ -50,14 +54,15 @@ export interface LoadedModel {
  * const { model, base, tokenizer } = await loadModel("models/stories260K");
  */
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  const { weights = "auto", dropout = 0, init = "pretrained", seed = 0, families: known = families } = options;
+  const { task = "causal-lm", labels = null, weights = "auto", dropout = 0 } = options;
+  const { init = "pretrained", seed = 0, families: known = families } = options;
   const names = await readdir(folder).catch((cause: unknown) => {
     throw new StateError(`there is no folder ${folder}.`, { cause });
   });
   const file = join(folder, "config.json");
   const config = await readJson(file);
   const family = familyOf(config, known, file);
-  const model = family.build(config, { dropout, file });
+  const model = family.build(config, { task, labels, dropout, file });
   const base =
     init === "random"
       ? randomBase(model, family, seed)

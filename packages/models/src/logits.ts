@@ -31,9 +31,10 @@ export async function logitsOf(setup: Setup, sequences: readonly (readonly numbe
   const [batch, length] = [sequences.length, Math.max(...sequences.map((s) => s.length))];
   const program = await runtime.compile(store, (trace) => {
     const scope = inferenceScope(trace, setup, layersIn(setup));
-    const hidden = model.forward(scope, model.inputs(trace, { batch, length })); // [B, T', D]
+    const read = model.inputs(trace, { batch, length });
+    const hidden = model.forward(scope, read); // [B, T', D]
     const real = slice(hidden, 1, (hidden.shape[1] ?? 0) - length, length); // [B, T, D]
-    return { logits: model.head(scope, real) };
+    return { logits: model.head(scope, real, read) };
   });
   try {
     const { logits = new Float32Array() } = await program.run({ ids: padded(sequences, length) });

@@ -28,9 +28,11 @@ export function buildModel(
   config: JsonObject,
   {
     families: known = families,
+    task = "causal-lm",
+    labels = null,
     dropout = 0,
     file = "config.json",
   }: Partial<BuildOptions> & { readonly families?: readonly Family[] } = {},
 ): Model {
-  return familyOf(config, known, file).build(config, { dropout, file });
+  return familyOf(config, known, file).build(config, { task, labels, dropout, file });
 }

@@ -40,11 +40,12 @@ export function openSession(setup: Setup, batch: number, rows: number): Session 
     runtime.compile(store, (trace) => {
       const start = cast(fill(trace, [batch], 0), "i32");
       const scope = inferenceScope(trace, setup, [...layersIn(setup), writing(cache, start)]);
-      const hidden = model.forward(scope, model.inputs(trace, { batch, length })); // [B, T', D]
+      const read = model.inputs(trace, { batch, length });
+      const hidden = model.forward(scope, read); // [B, T', D]
       const [, T = 0, D = 0] = hidden.shape;
       const lengths = trace.input("lengths", [batch], "i32");
       const last = add(scale(cast(iota(trace, batch), "i32"), T), shift(lengths, before - 1)); // [B], among B·T' rows
-      return { logits: model.head(scope, gather(reshape(hidden, [batch * T, D]), last)) };
+      return { logits: model.head(scope, gather(reshape(hidden, [batch * T, D]), last), read) };
     });
 
   const compileWriter = (): Promise<Program> =>
@@ -53,7 +54,7 @@ export function openSession(setup: Setup, batch: number, rows: number): Session 
       const scope = inferenceScope(trace, setup, [...layersIn(setup), continuing(cache, row)]);
       const inputs = { ...model.inputs(trace, { batch, length: 1 }), positions: reshape(row, [batch, 1]) };
       const hidden = model.forward(scope, inputs); // [B, 1, D]
-      return { logits: model.head(scope, reshape(hidden, [batch, model.info.hidden])) };
+      return { logits: model.head(scope, reshape(hidden, [batch, model.info.hidden]), inputs) };
     });
 
   const readers = new Map<number, Promise<Program>>();

@@ -47,7 +47,7 @@ export function describeGolden(runtimeOf: () => Runtime, names: readonly string[
         const losses = linearCrossEntropy(
           reshape(hidden, [batch * (length - 1), model.info.hidden]),
           reshape(labels, [batch * (length - 1)]),
-          { vocabulary: model.info.vocabulary, head: (h) => model.head(scope, h) },
+          { vocabulary: model.info.vocabulary, head: (h) => model.head(scope, h, inputs) },
         );
         const loss = mean(losses);
         const parameters = wanted.map((key) => trace.param(key, base.describe(key)!.shape));

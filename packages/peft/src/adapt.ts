@@ -1,8 +1,9 @@
 /** @file An adapter: configured methods resolved on a model, with the parameters they own. */
 import { Trace } from "@graftml/tensor";
-import { AdaptError } from "./errors.ts";
+import { AdaptError, TargetError } from "./errors.ts";
+import { copyOf } from "./init.ts";
 import { type Adapted, type Attachment, CONTRACT } from "./method.ts";
-import type { Model } from "./model.ts";
+import { type Model, predict } from "./model.ts";
 import { type Census, chosen, type Layer, layersOf, openScope, type Owned, type Scope } from "./scope.ts";
 import type { Kind, Site } from "./site.ts";
 import { checkAttachment } from "./target.ts";
@@ -17,6 +18,8 @@ export interface Adapter {
   readonly owned: readonly Owned[];
   /** Sites of the model, and which of its methods attach there. */
   readonly sites: readonly { readonly site: Site; readonly methods: readonly string[] }[];
+  /** Modules of the base that are trained and saved whole beside its methods: PEFT's `modules_to_save`. */
+  readonly modules: readonly string[];
   /** Whether training changes its parameters; a frozen one may lie under another. */
   readonly trainable: boolean;
 }
@@ -26,7 +29,7 @@ export function walk<Batch>(model: Model<Batch>, layers: readonly Layer[] = [], 
   const trace = new Trace();
   const scope = openScope(trace, layers, { train, model: model.info });
   const length = Math.min(8, model.info.maxLength);
-  model.head(scope, model.forward(scope, model.inputs(trace, { batch: 1, length })));
+  predict(model, scope, { batch: 1, length });
   return scope;
 }
 
@@ -48,6 +51,11 @@ export interface AdaptOptions {
   readonly trainable?: boolean;
   /** Adapters that lie inside this one; they are met first. */
   readonly below?: readonly Adapter[];
+  /**
+   * Modules of the base to train and save whole beside the methods, by the ends of their paths; default: the task's head, if
+   * the adapter is trainable and its methods leave that to us.
+   */
+  readonly modules?: readonly string[] | undefined;
 }
 
 /**
@@ -59,7 +67,7 @@ export interface AdaptOptions {
 export function adapt<Batch>(
   model: Model<Batch>,
   methods: readonly Adapted[],
-  { id = "default", trainable = true, below = [] }: AdaptOptions = {},
+  { id = "default", trainable = true, below = [], modules: named }: AdaptOptions = {},
 ): Adapter {
   for (const { name, method } of methods)
     if (method.contract !== CONTRACT)
@@ -69,8 +77,10 @@ export function adapt<Batch>(
   if (id.includes("/") || id === "")
     throw new AdaptError(`"${id}" is no adapter id: it must not be empty or contain "/".`);
   if (below.some((a) => a.id === id)) throw new AdaptError(`two adapters of the stack have the id "${id}".`);
-  const layers = layersOf(id, methods);
-  const found = census(model, [...below.flatMap((a) => a.layers), ...layers]);
+  const under = below.flatMap((a) => a.layers);
+  const modules = named ?? (trainable && methods.every((m) => m.heads) ? headModules(sites(model)) : []);
+  const layers = [...savedModules(id, modules, sites(model)), ...layersOf(id, methods)];
+  const found = census(model, [...under, ...layers]);
   for (const { name, adaptation } of methods)
     // Keys of an Adaptation are kinds; Object.entries forgets it.
     for (const [kind, attachment] of Object.entries(adaptation))
@@ -90,6 +100,27 @@ export function adapt<Batch>(
     layers,
     owned,
     sites: found.sites.map((site) => ({ site, methods: attachedTo(site) })),
+    modules,
     trainable,
   };
+}
+
+/** Modules that hold the task's head: first names of its parameters' paths, "classifier". */
+const headModules = (all: readonly Site[]): readonly string[] => [
+  ...new Set(all.flatMap((s) => (s.kind === "param" && s.roles.includes("head") ? [s.path.split(".")[0] ?? ""] : []))),
+];
+
+/** Innermost: trained copies of all that these modules hold. @throws {TargetError} if there is no such module. */
+function savedModules(id: string, modules: readonly string[], all: readonly Site[]): readonly Layer[] {
+  if (modules.length === 0) return [];
+  const parameters = all.filter((s) => s.kind === "param");
+  const within = (module: string, { path }: Site): boolean => `.${path}`.includes(`.${module}.`);
+  for (const module of modules)
+    if (!parameters.some((s) => within(module, s)))
+      throw new TargetError(
+        `${module} is to be trained and saved whole, but the model has no such module. There are: ${[...new Set(parameters.map((s) => s.path.split(".").slice(0, -1).join(".")))].join(", ")}.`,
+      );
+  const at = (site: Site): boolean => modules.some((module) => within(module, site));
+  const wrap: Attachment<"param">["wrap"] = (_, __, { own, site }) => own("", site.shape, copyOf(site.path));
+  return [{ id, name: modules.join(" and "), adaptation: { param: { at, wrap } } }];
 }

@@ -23,7 +23,7 @@ export {
   type Progress,
   type Wrap,
 } from "./method.ts";
-export type { Base, Model, ModelInfo, TokenBatch } from "./model.ts";
+export { type Base, type BatchSize, type Model, type ModelInfo, predict, type TokenBatch } from "./model.ts";
 export {
   type ByteSource,
   type FileType,

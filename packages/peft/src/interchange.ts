@@ -32,6 +32,8 @@ export interface Interchange<C> {
   fromConfig(json: JsonObject, context: InterchangeContext): Record<string, unknown>;
   /** What stands before every name in the file; default "base_model.model.", PEFT's wrapper and its tuner. */
   readonly prefix?: string;
+  /** The same for modules of the base that are saved whole; default likewise. */
+  readonly modulesPrefix?: string;
   /** Only where layouts differ (a prefix packs all layers in one tensor). Names are without what stands before them. */
   readonly tensors?: {
     pack(owned: NamedValues, context: InterchangeContext): NamedValues;

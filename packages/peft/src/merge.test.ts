@@ -6,7 +6,7 @@ import { adapt } from "./adapt.ts";
 import { NotMergeable } from "./errors.ts";
 import { merge } from "./merge.ts";
 import type { Adapted } from "./method.ts";
-import type { Base } from "./model.ts";
+import { type Base, predict } from "./model.ts";
 import { openScope } from "./scope.ts";
 import type { Loaded } from "./state.ts";
 import { declareAdapter, declareBase, readState } from "./store.ts";
@@ -36,7 +36,7 @@ async function logits(from: Base, loaded: readonly Loaded[] = [], of = model): P
   const layers = loaded.flatMap((l) => l.adapter.layers);
   const program = await runtime.compile(store, (trace) => {
     const scope = openScope(trace, layers, { train: false, model: of.info });
-    return { y: of.head(scope, of.forward(scope, of.inputs(trace, { batch: 1, length: 2 }))) };
+    return { y: predict(of, scope, { batch: 1, length: 2 }) };
   });
   return [...((await program.run({ ids: [2, 4] }))["y"] ?? [])];
 }

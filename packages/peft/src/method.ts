@@ -104,6 +104,11 @@ export interface Method<C> {
   /** Defaults, ranges and descriptions of its keys; what it parses to is C. */
   readonly config: z.ZodObject;
   adapt(config: C): Adaptation;
+  /**
+   * Whether the task's own head (parameters of role "head") is trained and saved beside it; default true. False for a method
+   * that says itself which parameters of the base are trained.
+   */
+  heads?(config: C): boolean;
   /** How its files look in Hugging Face PEFT; without it they carry `peft_type` "GRAFT_" and the name. */
   readonly interchange?: Interchange<C>;
 }
@@ -113,6 +118,8 @@ export interface Adapted {
   readonly name: string;
   readonly config: unknown;
   readonly adaptation: Adaptation;
+  /** Whether the task's head is trained beside it. */
+  readonly heads: boolean;
   readonly method: Method<never>;
 }
 
@@ -132,7 +139,8 @@ export function defineMethod<S extends z.ZodObject>(
   const method: Method<z.output<S>> = description;
   const configure = (input?: z.input<S>): Adapted => {
     const config = parseConfig(description.name, description.config, input ?? {});
-    return { name: description.name, config, adaptation: description.adapt(config), method };
+    const heads = description.heads?.(config) ?? true;
+    return { name: description.name, config, adaptation: description.adapt(config), heads, method };
   };
   return Object.assign(configure, { method });
 }

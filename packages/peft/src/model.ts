@@ -2,14 +2,35 @@
 import type { DType, Shape, Source, Tensor, Trace } from "@graftml/tensor";
 import type { Scope } from "./scope.ts";
 
-/** Token ids with what a decoder or encoder needs to know of them. */
+/** What a model reads, with what it needs to know of it. */
 export interface TokenBatch {
-  /** i32 [B, T] */
+  /** Token ids, i32 [B, T]; of an image model the pixels, f32 [B, channels, rows, columns]. */
   readonly ids: Tensor;
   /** i32 [B or 1, T]; null: 0 … T − 1. */
   readonly positions: Tensor | null;
-  /** [B, T], 0 at padding; null where padding cannot be seen (causal models padded on the right). */
+  /**
+   * [B, T], 0 at padding; null where padding cannot be seen (causal models padded on the right). In a packed batch the
+   * numbers 1, 2, … of the texts that share a row.
+   */
   readonly mask: Tensor | null;
+  /** Whether several texts share a row; default false. */
+  readonly packed?: boolean;
+  /** Which text of a pair a token belongs to, i32 [B, T]; absent: the first. */
+  readonly types?: Tensor | null;
+  /** What the decoder of an encoder-decoder reads: token ids, i32 [B, U]. */
+  readonly decoder?: Tensor | null;
+}
+
+/** Size of a batch that a model is to be traced for. */
+export interface BatchSize {
+  /** Rows B. */
+  readonly batch: number;
+  /** Tokens T of a row, padding included; an image model knows its own. */
+  readonly length: number;
+  /** Tokens U that the decoder of an encoder-decoder reads; absent: as many as T. */
+  readonly target?: number | undefined;
+  /** Whether several texts share a row; default false. */
+  readonly packed?: boolean | undefined;
 }
 
 /** Facts of a model that methods and files need. */
@@ -18,6 +39,12 @@ export interface ModelInfo {
   readonly type: string;
   /** The class that transformers loads it with, "LlamaForCausalLM". */
   readonly architecture: string;
+  /** What it is built for, by the names of run files: "causal-lm", "sequence-classification". */
+  readonly task: string;
+  /** Outputs of a task's head; 0 where the head predicts tokens. */
+  readonly labels: number;
+  /** First token of what a decoder reads, where an encoder stands before it; absent elsewhere. */
+  readonly decoderStart?: number;
   readonly layers: number;
   /** Width of hidden states. */
   readonly hidden: number;
@@ -36,11 +63,21 @@ export interface ModelInfo {
 export interface Model<Batch = TokenBatch> {
   readonly info: ModelInfo;
   /** The inputs of a run, as leaves of the trace. */
-  inputs(trace: Trace, size: { readonly batch: number; readonly length: number }): Batch;
-  /** Hidden states [B, T', D] after the last norm; the real tokens are the last T rows. */
+  inputs(trace: Trace, size: BatchSize): Batch;
+  /** Hidden states [B, T', D] after the last norm; the real tokens are the last T rows. Of an encoder-decoder, the decoder's. */
   forward(scope: Scope, batch: Batch): Tensor;
-  /** Hidden states [..., D] → logits [..., V], through the `linear` site of the head. */
-  head(scope: Scope, hidden: Tensor): Tensor;
+  /**
+   * Hidden states → logits, through the `linear` site of the head. A head that predicts tokens, or labels of tokens, takes
+   * any rows [..., D] → [..., V] and does not look at the batch. One that judges a whole row takes all of `forward`'s
+   * hidden states [B, T', D] → [B, labels].
+   */
+  head(scope: Scope, hidden: Tensor, batch: Batch): Tensor;
+}
+
+/** A whole pass: inputs, hidden states, logits. */
+export function predict<Batch>(model: Model<Batch>, scope: Scope, size: BatchSize): Tensor {
+  const batch = model.inputs(scope.trace, size);
+  return model.head(scope, model.forward(scope, batch), batch);
 }
 
 /** Where a model's parameters are read from; names are those of its state dict, weights are [out, in]. */

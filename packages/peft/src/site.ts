@@ -9,10 +9,20 @@ export interface Heads {
   readonly k: Tensor;
   /** [B, S, G, E] */
   readonly v: Tensor;
-  /** [B, S], 0 hides a key; null where no key is hidden. */
+  /**
+   * [B, S], 0 hides a key; null where no key is hidden. Where several texts share a row (`packed`), their numbers 1, 2, …:
+   * a key is then seen by queries of its own number only, and one of number −1 by all.
+   */
   readonly mask: Tensor | null;
   /** Query t sees keys 0 … t + S − T. */
   readonly causal: boolean;
+  /** Whether `mask` holds numbers of texts; default false. */
+  readonly packed?: boolean;
+  /**
+   * What is added to the scores, given the number of keys S that reach the softmax: [1 or B, H, T, S]. A function, because
+   * keys may join on the way there; they stand first, so the last keys are the model's own.
+   */
+  readonly bias?: ((keys: number) => Tensor) | null;
 }
 
 /** The add around a sublayer. */
@@ -52,8 +62,9 @@ export type Next<K extends Kind> = (input: Kinds[K]["input"]) => Kinds[K]["outpu
 export interface SiteSpec {
   /**
    * What the place is, whatever the model calls it: "attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down",
-   * "unembed", "attn", "cross", "mlp", "block", "embed", "weight", "bias", "norm". What serves as several things carries all
-   * of their roles: a fused projection, a token table that is the head's weight too.
+   * "unembed", "attn", "cross", "mlp", "block", "embed", "weight", "bias", "norm", "pooler", and "head": a task's own output
+   * layer, which starts from random values and is trained with every method. Cross-attention has "cross.q" and so on. What
+   * serves as several things carries all of their roles: a fused projection, a token table that is the head's weight too.
    */
   readonly roles: readonly string[];
   /** Features in; for `attention` the width of one key head. 0 where it has no meaning. */

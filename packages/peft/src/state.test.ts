@@ -1,7 +1,7 @@
 import { sizeOf } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
 import { copy, gain, pair } from "../test/tiny-methods.ts";
-import { tinyModel } from "../test/tiny-model.ts";
+import { tinyClassifier, tinyModel } from "../test/tiny-model.ts";
 import { adapt, type Adapter } from "./adapt.ts";
 import { ConfigError, StateError } from "./errors.ts";
 import type { NamedValues } from "./interchange.ts";
@@ -34,6 +34,7 @@ describe("an adapter of one method that PEFT has", () => {
       auto_mapping: null,
       base_model_name_or_path: "some/model",
       inference_mode: true,
+      modules_to_save: null,
       peft_type: "PAIR",
       peft_version: "0.21.2",
       revision: null,
@@ -153,6 +154,58 @@ describe("reading an adapter", () => {
     without.delete("model.layers.0.mlp.up_proj.weight");
     expect(() => decodeAdapter({ ...files, tensors: without }, model, methods)).toThrow(
       "missing (1 of 3): model.layers.0.mlp.up_proj.weight.",
+    );
+  });
+});
+
+describe("a task's head", () => {
+  const classifier = tinyClassifier();
+  const filesOf = (adapter: Adapter) => encodeAdapter(adapter, classifier, stateOf(adapter));
+  const head = ["classifier.weight", "classifier.bias"];
+  const ownedBy = (adapter: Adapter) => adapter.owned.map(({ name }) => nameWithin(adapter, name));
+
+  it("is trained and saved beside every method, as PEFT's modules_to_save", () => {
+    const adapter = adapt(classifier, [pair()]);
+    expect(ownedBy(adapter)).toEqual(expect.arrayContaining(head));
+    const { config, tensors } = filesOf(adapter);
+    expect(config).toMatchObject({ modules_to_save: ["classifier"], task_type: "SEQ_CLS" });
+    expect([...tensors.keys()].slice(-2)).toEqual(head.map((name) => `base_model.model.${name}`));
+  });
+
+  it.each([["of PEFT", [pair()]] as const, ["of ours", [gain()]] as const])(
+    "comes back from the files of a method %s",
+    (_, adapted) => {
+      const { tensors, config } = filesOf(adapt(classifier, adapted));
+      const loaded = decodeAdapter({ tensors, config }, classifier, methods);
+      expect(loaded.adapter.modules).toEqual(["classifier"]);
+      expect(filesOf(loaded.adapter).tensors.size).toBe(tensors.size);
+      expect(loaded.state.get("classifier.bias")).toEqual([...tensors].find(([name]) => name.endsWith(head[1]!))?.[1]);
+    },
+  );
+
+  it("is found where PEFT lists the names that a task's heads may have", () => {
+    const files = filesOf(adapt(classifier, [pair()]));
+    const config = { ...files.config, modules_to_save: ["classifier", "score"] };
+    expect(decodeAdapter({ ...files, config }, classifier, methods).adapter.modules).toEqual(["classifier"]);
+  });
+
+  it("is no part of a file that holds none", () => {
+    const { adapter } = decodeAdapter(filesOf(adapt(classifier, [pair()], { modules: [] })), classifier, methods);
+    expect(adapter.modules).toEqual([]);
+  });
+
+  it("is refused where the file names modules and holds none of them", () => {
+    const files = filesOf(adapt(classifier, [pair()], { modules: [] }));
+    const config = { ...files.config, modules_to_save: ["score"] };
+    expect(() => decodeAdapter({ ...files, config }, classifier, methods)).toThrow(
+      '"modules_to_save" names score, but the file holds none of them.',
+    );
+  });
+
+  it("is not part of a frozen adapter, nor of one whose modules are chosen", () => {
+    expect(adapt(classifier, [pair()], { trainable: false }).modules).toEqual([]);
+    expect(() => adapt(classifier, [pair()], { modules: ["score"] })).toThrow(
+      "score is to be trained and saved whole, but the model has no such module.",
     );
   });
 });

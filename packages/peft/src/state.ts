@@ -68,22 +68,42 @@ export function encodeAdapter<Batch>(
   const interchange = others.length === 0 ? first?.method.interchange : undefined;
   if (first !== undefined && interchange !== undefined) {
     const context = contextOf(model);
-    const { prefix = PREFIX, peftType, tensors } = interchange;
-    const packed = tensors?.pack(state, context) ?? state;
+    const { prefix = PREFIX, modulesPrefix = PREFIX, peftType, tensors } = interchange;
+    const parameters = new Set(context.sites.flatMap((s) => (s.kind === "param" ? [s.path] : [])));
+    const [modules, own] = partition(state, (name) => inModules(adapter.modules, name) && parameters.has(name));
+    const packed = tensors?.pack(own, context) ?? own;
     return {
       // The interchange is the method's own and so is the configuration: Adapted has forgotten their common type.
       config: {
         ...common,
         ...interchange.toConfig(first.config as never, context),
+        modules_to_save: adapter.modules.length > 0 ? adapter.modules : null,
         peft_type: peftType,
         peft_version: PEFT_VERSION,
       },
-      tensors: renamed(packed, (name) => prefix + name),
+      tensors: new Map([
+        ...renamed(packed, (name) => prefix + name),
+        ...renamed(modules, (name) => modulesPrefix + name),
+      ]),
     };
   }
   const methods = adapter.methods.map(({ name, config }) => ({ name, ...(config as JsonObject) })); // a configuration is an object
   const peftType = others.length === 0 && first !== undefined ? `GRAFT_${first.name.toUpperCase()}` : "GRAFT";
-  return { config: { ...common, methods, peft_type: peftType }, tensors: state };
+  const saved = adapter.modules.length > 0 ? { modules_to_save: adapter.modules } : {};
+  return { config: { ...common, ...saved, methods, peft_type: peftType }, tensors: state };
+}
+
+/** Whether a parameter of the base lies in one of these modules. */
+const inModules = (modules: readonly string[], name: string): boolean =>
+  modules.some((module) => `.${name}`.includes(`.${module}.`));
+
+/** Values of saved modules, and all others. */
+function partition(
+  values: NamedValues,
+  saved: (name: string) => boolean,
+): readonly [modules: NamedValues, others: NamedValues] {
+  const entries = [...values];
+  return [new Map(entries.filter(([name]) => saved(name))), new Map(entries.filter(([name]) => !saved(name)))];
 }
 
 /** What PEFT puts before a module's path: its own wrapper and the tuner's. */
@@ -116,16 +136,40 @@ export function decodeAdapter<Batch>(
     const adapted = (listed as readonly JsonObject[]).map(({ name, ...rest }) =>
       methodNamed(name, methods)(rest as never),
     );
-    return withState(adapt(model, adapted, options), tensors);
+    return withState(adapt(model, adapted, { ...options, modules: savedIn(files) }), tensors);
   }
   const method = methods.find((m) => m.method.interchange?.peftType === type);
   const interchange = method?.method.interchange;
   if (method === undefined || interchange === undefined) throw unknownType(type, methods);
   const context = contextOf(model);
   const adapted = method(interchange.fromConfig(config, context) as never); // validated by the method
-  const prefix = interchange.prefix ?? PREFIX;
-  const bare = renamed(tensors, (name) => (name.startsWith(prefix) ? name.slice(prefix.length) : name));
-  return withState(adapt(model, [adapted], options), interchange.tensors?.unpack(bare, context) ?? bare);
+  const { prefix = PREFIX, modulesPrefix = PREFIX } = interchange;
+  const saved = savedIn(files);
+  const [modules, own] = partition(tensors, (name) => inModules(saved, name));
+  const bare = renamed(own, (name) => (name.startsWith(prefix) ? name.slice(prefix.length) : name));
+  const values = new Map([
+    ...(interchange.tensors?.unpack(bare, context) ?? bare),
+    ...renamed(modules, (name) => name.replace(modulesPrefix, "").replace(/\.modules_to_save(\.[^.]+)?/, "")),
+  ]);
+  return withState(adapt(model, [adapted], { ...options, modules: saved }), values);
+}
+
+/**
+ * Modules of the base that a file holds whole. PEFT lists names by the task, "classifier" and "score", of which a model has
+ * one: what the file has nothing of does not count.
+ * @throws {ConfigError} if the file holds none of the modules that its configuration names.
+ */
+function savedIn({ config, tensors }: AdapterFiles): readonly string[] {
+  const named: unknown = config["modules_to_save"] ?? [];
+  if (!Array.isArray(named))
+    throw new ConfigError(`adapter_config.json: "modules_to_save" must be a list, not ${JSON.stringify(named)}.`);
+  const modules = named.map(String);
+  const held = modules.filter((module) => [...tensors.keys()].some((name) => inModules([module], name)));
+  if (modules.length > 0 && held.length === 0)
+    throw new ConfigError(
+      `adapter_config.json: "modules_to_save" names ${modules.join(", ")}, but the file holds none of them.`,
+    );
+  return held;
 }
 
 function methodNamed(name: unknown, methods: readonly AnyMethod[]): AnyMethod {

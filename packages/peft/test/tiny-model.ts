@@ -1,13 +1,15 @@
 // A decoder of two linears a block, small enough to read, with the names of a Llama: what the tests of this package adapt.
 
 import { type Base, type Model, type ModelInfo, rngOf, type Scope } from "@graftml/peft";
-import { add, gather, type Shape, type Source, sizeOf, type Tensor } from "@graftml/tensor";
+import { add, gather, type Shape, slice, type Source, sizeOf, type Tensor } from "@graftml/tensor";
 
 const [V, D, F] = [7, 4, 6];
 
 const info: ModelInfo = {
   type: "tiny",
   architecture: "TinyForCausalLM",
+  task: "causal-lm",
+  labels: 0,
   layers: 2,
   hidden: D,
   heads: 1,
@@ -39,6 +41,13 @@ export const tinyModel = ({ tied = false } = {}): Model => ({
       out: V,
       ...(tied && { weight: "model.embed_tokens.weight" }),
     }),
+});
+
+/** The same with a head that judges a whole row by its first token: its `classifier` is trained with every method. */
+export const tinyClassifier = (): Model => ({
+  ...tinyModel(),
+  info: { ...info, architecture: "TinyForSequenceClassification", task: "sequence-classification", labels: 3 },
+  head: (s, h) => s.at("classifier").linear(slice(h, 1, 0, 1), { roles: ["head"], in: D, out: 3, bias: true }),
 });
 
 const block = (s: Scope, h: Tensor): Tensor =>

@@ -13,4 +13,5 @@ export const full = defineMethod({
   source: "https://arxiv.org/abs/1801.06146",
   config: z.object({}),
   adapt: () => retrain("*"),
+  heads: () => false, // they are parameters like all others
 });

@@ -1,5 +1,5 @@
 import { describeMethod, tinyGpt2, tinyLlama } from "@graftml/conformance";
-import { adapt, type Model, openScope } from "@graftml/peft";
+import { adapt, type Model, openScope, predict } from "@graftml/peft";
 import { grad, mean, Trace } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
 import { full, top } from "./index.ts";
@@ -54,7 +54,7 @@ describe("top", () => {
       const trace = new Trace();
       const { layers, owned } = adapt(model, methods);
       const scope = openScope(trace, layers, { train: true, model: model.info });
-      const loss = mean(model.head(scope, model.forward(scope, model.inputs(trace, { batch: 1, length: 2 }))));
+      const loss = mean(predict(model, scope, { batch: 1, length: 2 }));
       const forward = trace.nodes.length;
       grad(
         loss,

@@ -2,9 +2,11 @@
 import { ConfigError, defineMethod, type ModelInfo, type Site, z } from "@graftml/peft";
 import { retrain } from "./retrain.ts";
 
-/** Parameters after the blocks: the last norm, and the head, which may be one with the token table. */
+/** Parameters after the blocks: the last norm, a pooler, and the head, which may be one with the token table. */
 const isHead = ({ layer, roles }: Site): boolean =>
-  layer === null && (roles.includes("unembed") || (roles.includes("norm") && !roles.includes("embed")));
+  layer === null &&
+  (["unembed", "head", "pooler"].some((role) => roles.includes(role)) ||
+    (roles.includes("norm") && !roles.includes("embed")));
 
 /** Whether a site is in the last blocks. */
 function isTop({ layer }: Site, { layers }: ModelInfo, count: number): boolean {
@@ -13,7 +15,7 @@ function isTop({ layer }: Site, { layers }: ModelInfo, count: number): boolean {
 }
 
 /**
- * Trains the last blocks and nothing else; with `head` the final norm and the head too. Nothing is computed on the way back
+ * Trains the last blocks and nothing else; with `head` the final norm, the pooler and the head too. Nothing is computed on the way back
  * below the lowest trained block.
  * @see Lee et al. 2019, https://arxiv.org/abs/1911.03090.
  */
@@ -23,7 +25,14 @@ export const top = defineMethod({
   source: "https://arxiv.org/abs/1911.03090",
   config: z.object({
     layers: z.int().min(1).default(2).describe("How many of the last blocks to train."),
-    head: z.boolean().default(false).describe("Whether to train the final norm and the head too."),
+    head: z
+      .boolean()
+      .nullable()
+      .default(null)
+      .describe(
+        "Whether to train what follows the blocks: final norm, pooler, head. null: a classification head only.",
+      ),
   }),
-  adapt: ({ layers, head }) => retrain((site, model) => isTop(site, model, layers) || (head && isHead(site))),
+  heads: ({ head }) => head === null,
+  adapt: ({ layers, head }) => retrain((site, model) => isTop(site, model, layers) || (head === true && isHead(site))),
 });

@@ -20,8 +20,9 @@ export function factsOf<Batch, Row>({ model }: Setting<Batch, Row>, layers: read
   const trace = new Trace();
   const scope = openScope(trace, layers, { train: true, model: model.info });
   const length = Math.min(8, model.info.maxLength);
-  const hidden = model.forward(scope, model.inputs(trace, { batch: 1, length }));
-  model.head(scope, hidden);
+  const batch = model.inputs(trace, { batch: 1, length });
+  const hidden = model.forward(scope, batch);
+  model.head(scope, hidden, batch);
   return { lead: (hidden.shape[1] ?? length) - length, scalars: scope.census.scalars };
 }
 

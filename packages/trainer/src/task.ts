@@ -96,11 +96,11 @@ export const causalLm: Task<TokenBatch, Example> = {
     }
     return { inputs: { ids, mask, labels }, labels: counted, tokens };
   },
-  loss({ trace, scope, model, hidden, shape: { batch, length, lead } }) {
+  loss({ trace, scope, model, batch: read, hidden, shape: { batch, length, lead } }) {
     const rows = slice(hidden, 1, lead === 0 ? 0 : lead - 1, length); // [B, T, D]: row t predicts column t
     const flat = reshape(rows, [batch * length, rows.shape.at(-1) ?? 0]); // [B·T, D]
     const labels = trace.input("labels", [batch * length], "i32");
-    const head = (h: Tensor): Tensor => model.head(scope, h);
+    const head = (h: Tensor): Tensor => model.head(scope, h, read);
     return sum(linearCrossEntropy(flat, labels, { vocabulary: model.info.vocabulary, head }));
   },
 };

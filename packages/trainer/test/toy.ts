@@ -37,6 +37,8 @@ export const toy: Model = {
   info: {
     type: "toy",
     architecture: "ToyForCausalLM",
+    task: "causal-lm",
+    labels: 0,
     layers: 1,
     hidden: D,
     heads: 1,
