@@ -29,7 +29,7 @@ export const keeping: readonly Property[] = [
     check: async (subject) => {
       const { rig, adapted } = subject;
       const { files, loaded } = await saved(subject);
-      const owned = loaded.adapter.owned.filter((o) => o.persist);
+      const owned = loaded.adapter.owned.filter((o) => o.persist === true);
       const total = (shapes: Iterable<{ readonly shape: readonly number[] }>): number =>
         Array.from(shapes, ({ shape }) => sizeOf(shape)).reduce((a, b) => a + b, 0);
       expect(total(files.tensors.values())).toBe(total(owned));

@@ -132,7 +132,7 @@ function scalarsOf({ model }: Rig, attached: readonly Attached[]): Inputs {
     model,
     attached.flatMap(({ adapter }) => adapter.layers),
   );
-  return Object.fromEntries(Array.from(scalars, ([name, at]) => [name, [at({ step: 0, steps: 10 })]]));
+  return Object.fromEntries(Array.from(scalars, ([name, at]) => [name, [at({ step: 0, steps: 10, perEpoch: 5 })]]));
 }
 
 /** Logits of two rows of five tokens, outside of training: there is no noise to be had. */

@@ -22,7 +22,7 @@ export const training: readonly Property[] = [
       const { loaded, changedBase } = await fit(rig, [before], { steps: 3 });
       expect(changedBase).toEqual([]);
       for (const { name, trainable, persist } of adapter.owned) {
-        if (!persist) continue;
+        if (persist !== true) continue;
         const key = nameWithin(adapter, name);
         const same = loaded[0]?.state.get(key)?.values.every((v, i) => v === before.state.get(key)?.values[i]);
         expect(same, name).toBe(!trainable);

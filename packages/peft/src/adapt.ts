@@ -87,7 +87,7 @@ export function adapt<Batch>(
       checkAttachment(name, kind as Kind, attachment as Attachment<Kind>, found.sites, model.info);
   const owned = [...found.owned.values()].filter((o) => o.name.startsWith(`${id}/`));
   for (const { name, trainable: trained, persist, dtype, layer } of owned)
-    if (trained && !(persist && dtype === "f32"))
+    if (trained && !(persist === true && dtype === "f32"))
       throw new AdaptError(`${layer.name} trains ${name}; what is trained must be saved, and be f32.`);
   const attachedTo = (site: Site): string[] =>
     methods.flatMap(({ name, adaptation }) => {

@@ -20,10 +20,11 @@ export {
   type Method,
   type OwnOptions,
   parseConfig,
-  type Progress,
   type Wrap,
 } from "./method.ts";
 export { type Base, type BatchSize, type Model, type ModelInfo, predict, type TokenBatch } from "./model.ts";
+export type { Between, Changes, Pause } from "./pause.ts";
+export type { Progress } from "./progress.ts";
 export {
   type ByteSource,
   type FileType,

@@ -5,6 +5,8 @@ import { ConfigError } from "./errors.ts";
 import type { Init } from "./init.ts";
 import type { Interchange } from "./interchange.ts";
 import type { ModelInfo } from "./model.ts";
+import type { Between } from "./pause.ts";
+import type { Progress } from "./progress.ts";
 import type { Kind, Kinds, Next, Site } from "./site.ts";
 import { nearest, type Target } from "./target.ts";
 
@@ -50,8 +52,11 @@ export type Adaptation = { readonly [K in Exclude<Kind, "linear">]?: Attachment<
 export interface OwnOptions {
   /** Default true. */
   readonly trainable?: boolean;
-  /** Whether it is saved; default true. False: derivable from base and config (codes of a quantised weight). */
-  readonly persist?: boolean;
+  /**
+   * Whether it is saved; default true. False: derivable from base and config (codes of a quantised weight). "run": only in
+   * checkpoints, which a run needs to go on (statistics of its gradients).
+   */
+  readonly persist?: boolean | "run";
   /** One for the whole adapter instead of one a site; default false. */
   readonly shared?: boolean;
   /** Factor on the learning rate; default 1. */
@@ -60,14 +65,6 @@ export interface OwnOptions {
   readonly decay?: boolean;
   /** Default f32; trainable parameters are always f32. */
   readonly dtype?: DType;
-}
-
-/** How far a run is. */
-export interface Progress {
-  /** Optimizer steps done. */
-  readonly step: number;
-  /** Optimizer steps in all. */
-  readonly steps: number;
 }
 
 /** What a wrap can do besides arithmetic. Everything is declared where it is used. */
@@ -109,6 +106,8 @@ export interface Method<C> {
    * that says itself which parameters of the base are trained.
    */
   heads?(config: C): boolean;
+  /** What it does on the host between steps, if anything. */
+  between?(config: C): Between;
   /** How its files look in Hugging Face PEFT; without it they carry `peft_type` "GRAFT_" and the name. */
   readonly interchange?: Interchange<C>;
 }
@@ -120,6 +119,7 @@ export interface Adapted {
   readonly adaptation: Adaptation;
   /** Whether the task's head is trained beside it. */
   readonly heads: boolean;
+  readonly between?: Between;
   readonly method: Method<never>;
 }
 
@@ -140,7 +140,9 @@ export function defineMethod<S extends z.ZodObject>(
   const configure = (input?: z.input<S>): Adapted => {
     const config = parseConfig(description.name, description.config, input ?? {});
     const heads = description.heads?.(config) ?? true;
-    return { name: description.name, config, adaptation: description.adapt(config), heads, method };
+    const between = description.between?.(config);
+    const adaptation = description.adapt(config);
+    return { name: description.name, config, adaptation, heads, ...(between && { between }), method };
   };
   return Object.assign(configure, { method });
 }

@@ -2,8 +2,9 @@
 import { cast, dropout, type DType, linear, type Shape, type Tensor, type Trace, uniform } from "@graftml/tensor";
 import { AdaptError } from "./errors.ts";
 import type { Init } from "./init.ts";
-import type { Adaptation, Adapted, Attachment, Here, OwnOptions, Progress } from "./method.ts";
+import type { Adaptation, Adapted, Attachment, Here, OwnOptions } from "./method.ts";
 import type { ModelInfo } from "./model.ts";
+import type { Progress } from "./progress.ts";
 import { type Kind, type Kinds, type Next, type Site, siteOf, type SiteSpec } from "./site.ts";
 import { covers } from "./target.ts";
 

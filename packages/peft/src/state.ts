@@ -193,7 +193,9 @@ function unknownType(type: unknown, methods: readonly AnyMethod[]): ConfigError 
 
 /** Values of a file by the owned names they stand for, checked. */
 function withState(adapter: Adapter, tensors: NamedValues): Loaded {
-  const expected = new Set(adapter.owned.flatMap(({ name, persist }) => (persist ? [nameWithin(adapter, name)] : [])));
+  const expected = new Set(
+    adapter.owned.flatMap(({ name, persist }) => (persist === true ? [nameWithin(adapter, name)] : [])),
+  );
   const state = underExpectedNames(tensors, expected);
   checkState(adapter, state);
   return { adapter, state };
@@ -210,7 +212,7 @@ const list = (names: readonly string[]): string =>
  */
 export function checkState(adapter: Adapter, state: NamedValues): void {
   const owned = new Map(
-    adapter.owned.flatMap((o) => (o.persist ? [[nameWithin(adapter, o.name), o.shape] as const] : [])),
+    adapter.owned.flatMap((o) => (o.persist === true ? [[nameWithin(adapter, o.name), o.shape] as const] : [])),
   );
   const missing = [...owned.keys()].filter((name) => !state.has(name));
   const unexpected = [...state.keys()].filter((name) => !owned.has(name));

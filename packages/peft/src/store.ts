@@ -47,7 +47,7 @@ export function declareAdapter(
 ): readonly TrainableBucket[] {
   if (state !== undefined) checkState(adapter, state);
   const start = (owned: Owned) => async (): Promise<Source> => {
-    const saved = owned.persist ? state?.get(nameWithin(adapter, owned.name))?.values : undefined;
+    const saved = owned.persist === true ? state?.get(nameWithin(adapter, owned.name))?.values : undefined;
     const source = saved ?? (await owned.init(owned.shape, rngOf(seed, owned.name), base));
     return owned.dtype === "f32" ? inF32(source) : source;
   };
@@ -83,6 +83,6 @@ export async function readState(store: Store, adapter: Adapter): Promise<NamedVa
     { readonly shape: Owned["shape"]; readonly values: Awaited<ReturnType<Store["read"]>> }
   >();
   for (const { name, shape, persist } of adapter.owned)
-    if (persist) state.set(nameWithin(adapter, name), { shape, values: await store.read(name) });
+    if (persist === true) state.set(nameWithin(adapter, name), { shape, values: await store.read(name) });
   return state;
 }

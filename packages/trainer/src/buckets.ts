@@ -38,7 +38,7 @@ export function declareTraining(
         shape: [bucket.size / BLOCK, 2],
         dtype: "f32",
         kind: "optimizer",
-        values: () => ratesOf(bucket),
+        values: () => ratesOf(bucket, {}),
       });
     return {
       bucket,
@@ -58,11 +58,14 @@ export function releaseTraining(store: Store, buckets: readonly TrainedBucket[])
 /** Name of the gradient of a trainable parameter. */
 export const gradientOf = (member: string): string => memberName(GRADIENTS, member);
 
-/** For every 64 elements, the factor on the learning rate and whether weight decay applies: members start at multiples of 64. */
-function ratesOf({ size, members }: TrainableBucket): Float32Array {
+/**
+ * For every 64 elements, the factor on the learning rate and whether weight decay applies: members start at multiples of 64.
+ * @param changed factors by name, where they are no longer those they started with.
+ */
+export function ratesOf({ size, members }: TrainableBucket, changed: Readonly<Record<string, number>>): Float32Array {
   const rates = new Float32Array((size / BLOCK) * 2);
-  for (const { shape, offset, lrScale, decay } of members)
+  for (const { name, shape, offset, lrScale, decay } of members)
     for (let block = offset / BLOCK; block < (offset + sizeOf(shape)) / BLOCK; block++)
-      rates.set([lrScale, decay ? 1 : 0], 2 * block);
+      rates.set([changed[name] ?? lrScale, decay ? 1 : 0], 2 * block);
   return rates;
 }

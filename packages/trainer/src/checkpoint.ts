@@ -8,6 +8,14 @@ import type { Optimizer } from "./optim/optimizer.ts";
 /** Settings by name. */
 export type Identity = Readonly<Record<string, string | number | boolean>>;
 
+/** Settings that methods may change between steps. */
+export interface Changed {
+  /** Steps done when the optimizer last started anew. */
+  readonly restarted: number;
+  /** Factors on the learning rate of parameters, where they are no longer those they started with. */
+  readonly lrScale: Readonly<Record<string, number>>;
+}
+
 /** Everything a run needs to go on. Noise is a function of seed and step, so these two are the state of all generators. */
 export interface Checkpoint {
   /** Optimizer steps done; with the schedule in `run` it is the place in that, too. */
@@ -17,6 +25,8 @@ export interface Checkpoint {
   readonly position: Position;
   /** Whatever decides the bits of a run; a checkpoint of another run is refused. */
   readonly run: Identity;
+  /** What methods changed between steps. */
+  readonly changed: Changed;
   /**
    * What trainable adapters own, by its names in the store, in the precision in which the runtime keeps it: f32 on a device,
    * f64 in the interpreter.
@@ -55,7 +65,7 @@ export function stateBlocks(
   const inBuckets = new Set(trained.flatMap(({ parts }) => parts.map((part) => part.name)));
   const others = adapters
     .flatMap((adapter) => (adapter.trainable ? adapter.owned : []))
-    .filter(({ name, persist }) => persist && !inBuckets.has(name))
+    .filter(({ name, persist }) => persist !== false && !inBuckets.has(name))
     .map(({ name, shape }): Block => ({ name, size: sizeOf(shape), parts: [{ name, shape, offset: 0 }] }));
   const remembered = buckets.flatMap(({ bucket, state: names }) =>
     names.map((name, i): Block => {

@@ -90,6 +90,9 @@ export const squaredNormOp: Op<Record<never, never>> = {
 export const globalNorm = (buckets: readonly Tensor[]): Tensor =>
   sqrt(buckets.map((g) => apply(squaredNormOp, [g], {})).reduce(add));
 
+/** The same factor on the host. */
+export const clipFactorOf = (norm: number, max: number): number => (max === 0 ? 1 : Math.min(1, max / (norm + 1e-6)));
+
 /** min(1, max / (norm + 10⁻⁶)) → []; 1 where `max` is 0. */
 export function clipFactor(norm: Tensor, max: number): Tensor {
   const limit = fill(norm.node.trace, [], max);

@@ -45,6 +45,21 @@ export function dealer(
   };
 }
 
+/** A micro-batch among those to come: the `index`-th of the step that follows `step` steps. */
+export interface Coming {
+  readonly step: number;
+  readonly index: number;
+  readonly numbers: readonly number[];
+}
+
+/** The next micro-batches after `done` steps, at least `count` of them. */
+export function comingBatches(deal: ReturnType<typeof dealer>, done: number, count: number): readonly Coming[] {
+  const coming: Coming[] = [];
+  for (let step = done; coming.length < count; step++)
+    coming.push(...deal(step).map((numbers, index) => ({ step, index, numbers })));
+  return coming;
+}
+
 /** 0 … n − 1 in an order that depends on seed and epoch only. @see Fisher & Yates; Durstenfeld 1964, algorithm 235. */
 export function permutation(n: number, seed: number, epoch: number): Uint32Array {
   const order = Uint32Array.from({ length: n }, (_, i) => i);

@@ -86,7 +86,7 @@ export async function evaluate<Batch, Row>(
   const once = evaluator(setting, layers, facts);
   try {
     await once.prepare(rows);
-    return await once.run(rows, { step: 0, steps: 0 }, signal);
+    return await once.run(rows, { step: 0, steps: 0, perEpoch: 0 }, signal);
   } finally {
     await once.dispose();
   }

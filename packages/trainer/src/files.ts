@@ -14,7 +14,7 @@ import { z } from "zod";
 import type { Checkpoint, Checkpoints } from "./checkpoint.ts";
 
 /** Version of the layout below. */
-const VERSION = 1;
+const VERSION = 2;
 
 const schema = z.strictObject({
   version: z.literal(VERSION),
@@ -22,6 +22,7 @@ const schema = z.strictObject({
   seed: z.int().min(0),
   position: z.strictObject({ epoch: z.int().min(0), index: z.int().min(0) }),
   run: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+  changed: z.strictObject({ restarted: z.int().min(0), lrScale: z.record(z.string(), z.number()) }),
 });
 
 const [STATE, ADAPTER, OPTIMIZER] = ["checkpoint.json", "adapter.safetensors", "optimizer.safetensors"] as const;
@@ -42,10 +43,10 @@ export interface FolderOptions {
 export function checkpointFolder(folder: string, { keep = Infinity, beside }: FolderOptions = {}): Checkpoints {
   return {
     save: async (checkpoint) => {
-      const { step, seed, position, run, adapter, optimizer } = checkpoint;
-      const path = join(folder, folderOf(step));
+      const { adapter, optimizer, ...state } = checkpoint;
+      const path = join(folder, folderOf(state.step));
       await writeFolder(path, {
-        [STATE]: `${JSON.stringify({ version: VERSION, step, seed, position, run }, null, 2)}\n`,
+        [STATE]: `${JSON.stringify({ version: VERSION, ...state }, null, 2)}\n`,
         [ADAPTER]: writeSafetensors(toWrite(adapter)),
         [OPTIMIZER]: writeSafetensors(toWrite(optimizer)),
         ...beside?.(checkpoint),

@@ -1,5 +1,6 @@
 /** @file What a run needs of a device's memory, known before anything is allocated. */
 import type { MemoryPlan, Outputs, Trace } from "@graftml/tensor";
+import { holds } from "./pausing.ts";
 import { traceGradients, traceLoss, traceUpdate } from "./program.ts";
 import { type Resolved, resolve } from "./resolved.ts";
 import type { Run } from "./run.ts";
@@ -8,6 +9,8 @@ import type { Run } from "./run.ts";
 export interface Builds {
   /** Forward and backward of a micro-batch, and with it the update where a step has just one. */
   readonly gradients: (length: number) => (trace: Trace) => Outputs;
+  /** Forward and backward alone, for methods that measure gradients between steps; null where none does. */
+  readonly measured: ((length: number) => (trace: Trace) => Outputs) | null;
   /** The update alone; null where `gradients` has it. */
   readonly update: ((trace: Trace) => Outputs) | null;
 }
@@ -17,7 +20,10 @@ export function buildsOf<Batch, Row>(run: Resolved<Batch, Row>): Builds {
   const { layers, buckets, shapeOf, accumulate } = run;
   const accumulating = accumulate > 1;
   const update = (trace: Trace): Outputs => traceUpdate(trace, buckets, run);
+  const alone = (length: number) => (trace: Trace) =>
+    traceGradients(trace, run, layers, shapeOf(length), buckets, { accumulating: false });
   return {
+    measured: holds(run) ? alone : null,
     gradients: (length) => (trace) => ({
       ...traceGradients(trace, run, layers, shapeOf(length), buckets, { accumulating }),
       ...(accumulating ? {} : update(trace)),

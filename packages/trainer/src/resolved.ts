@@ -1,9 +1,9 @@
 /** @file A run with every default filled in and checked: what all parts of the loop share. */
-import type { Layer } from "@graftml/peft";
+import type { Layer, Progress } from "@graftml/peft";
 import { keyOf } from "@graftml/tensor";
 import { declareTraining, type TrainedBucket } from "./buckets.ts";
 import type { Identity } from "./checkpoint.ts";
-import { type Dealing, paddedLength } from "./data.ts";
+import { type Dealing, paddedLength, stepsIn } from "./data.ts";
 import { DataError, TrainError } from "./errors.ts";
 import { adamw } from "./optim/adamw.ts";
 import { checkRows, type Facts, factsOf } from "./program.ts";
@@ -19,6 +19,8 @@ export interface Resolved<Batch, Row> extends Job<Batch, Row>, Choices {
   readonly buckets: readonly TrainedBucket[];
   /** The shape of a batch whose rows are padded to `length`. */
   readonly shapeOf: (length: number) => BatchShape;
+  /** How far the run is after `done` steps. */
+  readonly progressAt: (done: number) => Progress;
   /** Length that the given rows are padded to. */
   readonly lengthFor: (rows: readonly Row[]) => number;
 }
@@ -46,11 +48,14 @@ export function resolve<Batch, Row>(run: Run<Batch, Row>): Resolved<Batch, Row> 
   const facts = factsOf(run, layers);
   checkRows(run, rows, "row", facts);
   checkRows(run, heldOut, "held-out row", facts);
+  const dealing = { rows: rows.length, batchSize, accumulate };
+  const perEpoch = stepsIn(dealing);
   return {
     ...filled,
     layers,
     facts,
-    dealing: { rows: rows.length, batchSize, accumulate },
+    dealing,
+    progressAt: (step) => ({ step, steps: filled.steps, perEpoch }),
     buckets: declareTraining(store, run.trainable, filled.optimizer),
     shapeOf: (length) => ({ batch: batchSize, length, lead: facts.lead }),
     lengthFor: (some) =>

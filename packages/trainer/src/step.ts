@@ -1,5 +1,6 @@
 /** @file One optimizer step: what is submitted, and what is told of it once its results are there. */
 import type { Program, Source } from "@graftml/tensor";
+import type { Changed } from "./checkpoint.ts";
 import { TrainError } from "./errors.ts";
 import type { Resolved } from "./resolved.ts";
 import type { StepEvent } from "./run.ts";
@@ -27,27 +28,22 @@ export function submit<Batch, Row>(
   done: number,
   batches: readonly MicroBatch<Row>[],
   applying: Program | null,
+  { restarted }: Changed,
 ): Promise<Finished> {
-  const { task, optimizer, schedule, facts, seed, steps, accumulate, shapeOf } = run;
+  const { task, optimizer, schedule, shapeOf } = run;
   const from = performance.now();
   const step = done + 1;
   const lr = run.lr * schedule.factor(done);
   const collated = batches.map(({ rows, length }) => task.collate(rows, shapeOf(length)));
   const total = (of: "labels" | "tokens"): number => collated.reduce((sum, batch) => sum + batch[of], 0);
   const common: Record<string, Source> = {
+    ...scalarsAt(run, done),
     loss_weight: [1 / total("labels")],
     penalty_weight: [1 / batches.length],
-    optimizer: optimizer.scalars(step, lr),
+    optimizer: optimizer.scalars(step - restarted, lr),
   };
-  for (const [name, at] of facts.scalars) common[name] = [at({ step: done, steps })];
   const results = batches.map(({ program }, i) =>
-    // Every micro-batch has noise of its own. Step 0 is left to starting values, which are drawn from the same numbers.
-    program.run({
-      ...common,
-      clock: [seed, done * accumulate + i + 1],
-      keep: [i === 0 ? 0 : 1],
-      ...collated[i]?.inputs,
-    }),
+    program.run({ ...common, clock: clockOf(run, done, i), keep: [i === 0 ? 0 : 1], ...collated[i]?.inputs }),
   );
   if (applying !== null) results.push(applying.run(common));
   return Promise.all(results).then((outputs) => {
@@ -55,6 +51,31 @@ export function submit<Batch, Row>(
     const gradNorm = outputs.at(-1)?.["grad_norm"]?.[0] ?? NaN;
     return { step, loss, gradNorm, lr, tokens: total("tokens"), labels: total("labels"), from, to: performance.now() };
   });
+}
+
+/** What methods compute on the host, by the names of the programs' inputs. */
+const scalarsAt = <Batch, Row>({ facts, progressAt }: Resolved<Batch, Row>, done: number): Record<string, Source> =>
+  Object.fromEntries([...facts.scalars].map(([name, at]) => [name, [at(progressAt(done))]]));
+
+/** Every micro-batch has noise of its own. Step 0 is left to starting values, which are drawn from the same numbers. */
+const clockOf = <Batch, Row>({ seed, accumulate }: Resolved<Batch, Row>, done: number, i: number): Source => [
+  seed,
+  done * accumulate + i + 1,
+];
+
+/**
+ * Computes the gradients of one micro-batch alone, the `i`-th of the step that follows `done` steps; the bucket of gradients
+ * holds them afterwards.
+ */
+export async function measure<Batch, Row>(
+  run: Resolved<Batch, Row>,
+  done: number,
+  i: number,
+  { rows, length, program }: MicroBatch<Row>,
+): Promise<void> {
+  const { inputs, labels } = run.task.collate(rows, run.shapeOf(length));
+  const weights = { loss_weight: [1 / labels], penalty_weight: [1] };
+  await program.run({ ...scalarsAt(run, done), ...weights, clock: clockOf(run, done, i), ...inputs });
 }
 
 /**

@@ -1,15 +1,16 @@
 /** @file The loop: deals rows out to steps, keeps the device busy, and tells what happens. */
 import type { Program } from "@graftml/tensor";
 import { releaseTraining } from "./buckets.ts";
-import { checkSameRun, restoreState, stateBlocks, takeState } from "./checkpoint.ts";
-import { dealer, positionAfter } from "./data.ts";
+import { type Changed, checkSameRun, restoreState, stateBlocks, takeState } from "./checkpoint.ts";
+import { comingBatches, dealer, positionAfter } from "./data.ts";
 import { evaluator } from "./evaluate.ts";
 import { InFlight, LATE } from "./in-flight.ts";
+import { dueAt, hold, writeRates } from "./pausing.ts";
 import { buildsOf } from "./plan.ts";
 import { byLength } from "./program.ts";
 import { identityOf, resolve } from "./resolved.ts";
 import type { Run, TrainEvent } from "./run.ts";
-import { type Finished, type MicroBatch, submit, teller } from "./step.ts";
+import { type Finished, measure, type MicroBatch, submit, teller } from "./step.ts";
 
 type Events = AsyncGenerator<TrainEvent, void, undefined>;
 
@@ -30,8 +31,9 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
   const { runtime, store, steps, rows, heldOut = [], resume, checkpoints, signal } = run;
   const identity = identityOf(run);
   const blocks = stateBlocks(run.adapters, run.optimizer, run.buckets);
-  const { gradients, update } = buildsOf(run);
+  const { gradients, measured, update } = buildsOf(run);
   const programs = byLength((length) => runtime.compile(store, gradients(length)));
+  const measuring = byLength((length) => runtime.compile(store, (measured ?? gradients)(length)));
   const evaluations = evaluator(run, run.layers, run.facts);
   const deal = dealer({ ...run.dealing, seed: run.seed, shuffle: run.shuffle });
   const flight = new InFlight<Finished>();
@@ -39,9 +41,29 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
   let applying: Program | null = null;
   let done = 0;
   let saved = -1;
+  let gradNorm: number | null = null;
+  let changed: Changed = { restarted: 0, lrScale: {} };
 
   async function* tell({ keep }: { readonly keep: number }): Events {
-    for await (const finished of flight.take({ keep })) yield asEvent(finished);
+    for await (const finished of flight.take({ keep })) {
+      gradNorm = finished.gradNorm;
+      yield asEvent(finished);
+    }
+  }
+  /** Lets methods do what they have to between steps. */
+  async function* pause(): Events {
+    if (!dueAt(run, run.progressAt(done))) return;
+    yield* tell({ keep: 0 });
+    changed = await hold(run, done, gradNorm, changed, async (ahead) => {
+      const batches = comingBatches(deal, done, ahead + 1);
+      const { step, index, numbers } = batches[ahead] ?? { step: done, index: 0, numbers: [] };
+      await measure(run, step, index, await batchOf(numbers, measuring));
+    });
+  }
+  async function batchOf(numbers: readonly number[], compiled: typeof programs): Promise<MicroBatch<Row>> {
+    const batch = numbers.map((i) => rows[i] as Row); // dealt out of their number
+    const length = run.lengthFor(batch);
+    return { rows: batch, length, program: await compiled.get(length) };
   }
   async function* save(): Events {
     if (checkpoints === undefined || saved === done) return;
@@ -50,6 +72,7 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
       seed: run.seed,
       position: positionAfter(done, run.dealing),
       run: identity,
+      changed,
       adapter: await takeState(store, blocks.adapter),
       optimizer: await takeState(store, blocks.optimizer),
     });
@@ -58,7 +81,7 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
   }
   async function* evaluate(): Events {
     if (heldOut.length === 0) return;
-    const figures = await evaluations.run(heldOut, { step: done, steps }, signal).catch((error: unknown) => {
+    const figures = await evaluations.run(heldOut, run.progressAt(done), signal).catch((error: unknown) => {
       if (error !== signal?.reason) throw error;
       return null; // interrupted
     });
@@ -70,24 +93,25 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
       checkSameRun(resume, identity);
       await restoreState(store, blocks.adapter, resume.adapter);
       await restoreState(store, blocks.optimizer, resume.optimizer);
+      changed = resume.changed;
+      await writeRates(store, run.buckets, changed.lrScale);
       done = saved = resume.step;
     }
     // Before the first step, all that the longest batches need: no later one needs more.
     await programs.get(run.lengthFor(rows));
+    if (measured !== null) await measuring.get(run.lengthFor(rows));
     if (update !== null) applying = await runtime.compile(store, update);
     if (heldOut.length > 0) await evaluations.prepare(heldOut);
+    if (resume === undefined) yield* pause();
     const due = (every: number): boolean => every > 0 && done % every === 0;
     const interrupted = (): boolean => signal?.aborted === true;
     while (done < steps && !interrupted()) {
       const batches: MicroBatch<Row>[] = [];
-      for (const numbers of deal(done)) {
-        const batch = numbers.map((i) => rows[i] as Row); // dealt out of their number
-        const length = run.lengthFor(batch);
-        batches.push({ rows: batch, length, program: await programs.get(length) });
-      }
-      flight.push(submit(run, done, batches, applying));
+      for (const numbers of deal(done)) batches.push(await batchOf(numbers, programs));
+      flight.push(submit(run, done, batches, applying, changed));
       done++;
       yield* tell({ keep: LATE });
+      yield* pause();
       if (!due(run.saveEvery) && !due(run.evalEvery)) continue;
       yield* tell({ keep: 0 });
       if (due(run.saveEvery)) yield* save();
@@ -101,6 +125,7 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
     await flight.settled();
     applying?.dispose();
     await programs.dispose();
+    await measuring.dispose();
     await evaluations.dispose();
     releaseTraining(store, run.buckets);
   }
