@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { encodePair, encodeText } from "./encode.ts";
+import { encodePair, encodeSpans, encodeText } from "./encode.ts";
 
 // One token a letter, but "bc" is a token of its own; 1 begins a text.
 const encode = (text: string): number[] => [
@@ -46,5 +46,26 @@ describe("encoding a prompt and its completion", () => {
   it("is not misled by an end token that the template puts after the prompt", () => {
     const closed = { ...options, encode: (t: string) => [...encode(t), 2] };
     expect(encodePair("x", "y", closed).labels).toEqual([-100, -100, ...code("y"), 2]);
+  });
+});
+
+describe("encoding stretches of a text", () => {
+  it("makes labels of the stretches only", () => {
+    const spans = [
+      [1, 2],
+      [4, 5],
+    ] as const;
+    const { ids, labels } = encodeSpans("xyzwvu", spans, { ...options, end: null });
+    expect(ids).toEqual([1, ...code("xyzwvu")]);
+    expect(labels).toEqual([-100, -100, ...code("y"), -100, -100, ...code("v"), -100]);
+  });
+
+  it("takes the end token along where a stretch ends with the text", () => {
+    expect(encodeSpans("xy", [[1, 2]], options).labels).toEqual([-100, -100, ...code("y"), 2]);
+    expect(encodeSpans("xy", [[0, 1]], options).labels).toEqual([-100, ...code("x"), -100, -100]);
+  });
+
+  it("leaves out a token that reaches behind a stretch", () => {
+    expect(encodeSpans("abcd", [[0, 2]], options).labels).toEqual([-100, ...code("a"), -100, -100, -100]);
   });
 });

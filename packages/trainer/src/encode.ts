@@ -36,11 +36,31 @@ export function encodeText(text: string, options: Encoding): Example {
  * prefix of the whole's, which is the rule, this is TRL's mask for prompt-completion data.
  */
 export function encodePair(prompt: string, completion: string, options: Encoding): Example {
-  const ids = cut(prompt + completion, options);
-  const alone = options.encode(prompt);
-  const departs = ids.findIndex((id, i) => id !== alone[i]);
-  const start = departs === -1 ? ids.length : departs;
-  return { ids, labels: ids.map((id, i) => (i < start ? IGNORE : id)), ...origin(options) };
+  return encodeSpans(prompt + completion, [[prompt.length, Infinity]], options);
+}
+
+/**
+ * A text of which only some stretches are labels, such as an assistant's turns of a chat.
+ *
+ * The text is encoded as one. A stretch's tokens are those from where the encoding of all before it departs from the whole's
+ * to where that of all up to its end does; one that ends with the text takes the end token along.
+ * @param spans [first character, the one behind the last] of each stretch, in order.
+ */
+export function encodeSpans(
+  text: string,
+  spans: readonly (readonly [start: number, end: number])[],
+  options: Encoding,
+): Example {
+  const ids = cut(text, options);
+  /** Tokens of the whole that hold nothing behind a character. */
+  const before = (character: number): number => {
+    const alone = options.encode(text.slice(0, character));
+    const departs = ids.findIndex((id, i) => id !== alone[i]);
+    return departs === -1 ? ids.length : departs;
+  };
+  const learnt = spans.map(([start, end]) => [before(start), end < text.length ? before(end) : ids.length] as const);
+  const labels = ids.map((id, i) => (learnt.some(([start, end]) => start <= i && i < end) ? id : IGNORE));
+  return { ids, labels, ...origin(options) };
 }
 
 function cut(text: string, { encode, end, maxLength }: Encoding): readonly number[] {

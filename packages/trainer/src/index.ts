@@ -2,7 +2,7 @@
 export { declareTraining, releaseTraining, type TrainedBucket } from "./buckets.ts";
 export type { Checkpoint, Checkpoints, Identity } from "./checkpoint.ts";
 export { type Dealing, permutation, type Position, stepsIn } from "./data.ts";
-export { encodePair, encodeText, type Encoding, type Example } from "./encode.ts";
+export { encodePair, encodeSpans, encodeText, type Encoding, type Example } from "./encode.ts";
 export { DataError, TrainError } from "./errors.ts";
 export { evaluate } from "./evaluate.ts";
 export { adamw } from "./optim/adamw.ts";
