@@ -1,4 +1,5 @@
 /** @file The public surface of @graftml/models: families of models, their files, tokenizers and generation. */
+export { type ChatTemplate, type ChatText, type Span, type Turn } from "./chat.ts";
 export { absent, activation, only, rate, readConfig, size, unquantized } from "./config.ts";
 export { type BuildOptions, type Family, refuseAttentionDropout } from "./family.ts";
 export { type GenerateRequest, type Generator, type NewToken, openGenerator } from "./generate.ts";

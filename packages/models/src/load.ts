@@ -86,7 +86,10 @@ export async function loadTokenizer(folder: string): Promise<TextTokenizer | nul
   if (!names.includes("tokenizer.json")) return null;
   const file = join(folder, "tokenizer.json");
   const config = names.includes("tokenizer_config.json") ? await readJson(join(folder, "tokenizer_config.json")) : {};
-  return textTokenizer(await readJson(file), config, file);
+  const template = names.includes("chat_template.jinja")
+    ? await readFile(join(folder, "chat_template.jinja"), "utf8")
+    : undefined;
+  return textTokenizer(await readJson(file), config, file, template);
 }
 
 async function openWeights(folder: string, names: readonly string[]): Promise<TensorFile> {

@@ -1,6 +1,7 @@
-/** @file Text to token ids and back, by a folder's tokenizer.json. */
+/** @file Text to token ids and back, by a folder's tokenizer.json; chats by its chat template. */
 import { type JsonObject, StateError } from "@graftml/peft";
 import { Tokenizer } from "@huggingface/tokenizers";
+import { type ChatTemplate, chatTemplate, templateIn } from "./chat.ts";
 
 /** What is used of the library. Its own types import files without extensions, which ESM does not resolve: they say nothing. */
 interface Library {
@@ -25,6 +26,8 @@ export interface TextTokenizer {
   readonly bos: number | null;
   readonly eos: number | null;
   readonly pad: number | null;
+  /** How chats are written; null if the tokenizer does not say. */
+  readonly chat: ChatTemplate | null;
 }
 
 /**
@@ -32,9 +35,15 @@ export interface TextTokenizer {
  * @param json tokenizer.json
  * @param config tokenizer_config.json; {} if there is none.
  * @param file for messages.
- * @throws {StateError} if the tokenizer is of a kind that is not known, or its file is damaged.
+ * @param template chat_template.jinja, which goes before the template that tokenizer_config.json may hold.
+ * @throws {StateError} if the tokenizer is of a kind that is not known, or its file or its chat template is damaged.
  */
-export function textTokenizer(json: JsonObject, config: JsonObject, file = "tokenizer.json"): TextTokenizer {
+export function textTokenizer(
+  json: JsonObject,
+  config: JsonObject,
+  file = "tokenizer.json",
+  template: string | undefined = templateIn(config),
+): TextTokenizer {
   let tokenizer: Library;
   try {
     tokenizer = new Library(json, config);
@@ -45,11 +54,8 @@ export function textTokenizer(json: JsonObject, config: JsonObject, file = "toke
     );
   }
   const idOf = (token: string): number | undefined => tokenizer.token_to_id(token);
-  const named = (key: string): number | null => {
-    const value = config[key];
-    const token = typeof value === "object" && value !== null && "content" in value ? value.content : value;
-    return typeof token === "string" ? (idOf(token) ?? null) : null;
-  };
+  const tokens = specialTokens(config);
+  const named = (key: string): number | null => idOf(tokens[key] ?? "") ?? null;
   // transformers 5 cleans up only where it is told to, and never for byte pairs, whose text it would damage.
   const model = json["model"];
   const pairs = typeof model === "object" && model !== null && "type" in model && model.type === "BPE";
@@ -64,5 +70,15 @@ export function textTokenizer(json: JsonObject, config: JsonObject, file = "toke
     bos: named("bos_token"),
     eos: named("eos_token"),
     pad: named("pad_token"),
+    chat: template === undefined ? null : chatTemplate(template, tokens, file),
   };
+}
+
+/** The tokens that tokenizer_config.json names: `bos_token` and the like, as texts or as objects with one. */
+function specialTokens(config: JsonObject): Readonly<Record<string, string>> {
+  const entries = Object.entries(config).flatMap(([key, value]): readonly (readonly [string, string])[] => {
+    const token = typeof value === "object" && value !== null && "content" in value ? value.content : value;
+    return key.endsWith("_token") && typeof token === "string" ? [[key, token]] : [];
+  });
+  return Object.fromEntries(entries);
 }
