@@ -9,11 +9,12 @@ import {
   schedules,
   stepsIn,
 } from "@graftml/trainer";
+import { encodeRows } from "./data/encode.ts";
 import type { Opened } from "./device.ts";
 import { UsageError } from "./errors.ts";
 import { stepsOf } from "./inputs.ts";
 import { bytes, memory, totalBytes } from "./render.ts";
-import { declareSession, encodeRows, type Session } from "./session.ts";
+import { declareSession, type Session } from "./session.ts";
 
 /** Rows of a run. */
 export interface Data {
@@ -23,9 +24,9 @@ export interface Data {
 
 /** Reads a run's data files and turns them into tokens. */
 export async function readData({ run, loaded }: Session): Promise<Data> {
-  const { train, eval: held, columns, max_length: maxLength } = run.data;
+  const { train, eval: held } = run.data;
   const read = async (files: typeof train): Promise<readonly Example[]> =>
-    files === undefined ? [] : encodeRows(files, columns, maxLength, loaded, run.model);
+    files === undefined ? [] : encodeRows(files, run, loaded);
   return { rows: await read(train), heldOut: await read(held) };
 }
 

@@ -33,7 +33,7 @@ describe("a run file", () => {
       model_dropout: "config",
       task: "causal-lm",
       methods: [],
-      data: { columns: { text: "text" }, max_length: 128, shuffle: true },
+      data: { max_length: 128, shuffle: true },
       train: {
         batch_size: 8,
         accumulate: 1,
@@ -134,7 +134,7 @@ describe("a run file", () => {
     [
       "columns that make no row",
       "model: m\ndata:\n  columns: { prompt: p }\n",
-      "run.yaml:3: data.columns names prompt; wants text, or prompt and completion.",
+      "run.yaml:3: data.columns names prompt; wants one of: text; prompt and completion; messages.",
     ],
     ["a key twice", "model: m\nmodel: n\n", "run.yaml:2: Map keys must be unique"],
     [

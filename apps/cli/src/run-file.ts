@@ -4,6 +4,7 @@ import { dirname, resolve } from "node:path";
 import { nearest } from "@graftml/peft";
 import { isAlias, isCollection, isMap, isPair, isScalar, LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
+import { layoutsOf, refusedColumns } from "./data/columns.ts";
 import { refuseProblems, UsageError } from "./errors.ts";
 import { type Flag, flagOf, type KeyPath, showPath, withFlags } from "./flags.ts";
 import { showFile } from "./io.ts";
@@ -96,12 +97,9 @@ export function checkRun(source: RunSource): Checked<Run> {
   return { value: found.length > 0 ? undefined : absolute(value, source), problems: found };
 }
 
-function columnProblems({ data: { columns } }: Run, source: RunSource): readonly string[] {
-  const given = Object.keys(columns).sort().join(" and ");
-  if (given === "text" || given === "completion and prompt") return [];
-  return [
-    `${source.where(["data", "columns"])}: data.columns names ${given || "nothing"}; wants text, or prompt and completion.`,
-  ];
+function columnProblems({ task, data: { columns } }: Run, source: RunSource): readonly string[] {
+  const refused = columns && refusedColumns(columns, layoutsOf[task]);
+  return refused === undefined ? [] : [`${source.where(["data", "columns"])}: data.columns ${refused}`];
 }
 
 /**

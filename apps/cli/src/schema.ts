@@ -1,6 +1,7 @@
 /** @file The schema of a run file: keys, types, defaults and what they mean. Help texts and messages come from it. */
 import { optimizers, schedules } from "@graftml/trainer";
 import { z } from "zod";
+import type { Part } from "./data/row.ts";
 
 const files = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
 const column = z.union([z.string(), z.int().min(0)]);
@@ -14,13 +15,28 @@ const startSchema = z.strictObject({
 });
 
 const dataSchema = z.strictObject({
-  train: files.optional().describe(".jsonl .json .csv .tsv .parquet .txt, or a list of them"),
+  train: files
+    .optional()
+    .describe(".jsonl .json .csv .tsv .parquet .txt .conllu .conll, a folder of images, or a list of them"),
   eval: files.optional().describe("held-out data, likewise"),
   columns: z
-    .strictObject({ text: column.optional(), prompt: column.optional(), completion: column.optional() })
-    .default({ text: "text" })
+    .strictObject({
+      text: column,
+      pair: column,
+      label: column,
+      prompt: column,
+      completion: column,
+      messages: column,
+      source: column,
+      target: column,
+      tokens: column,
+      tags: column,
+      image: column,
+    } satisfies Readonly<Record<Part, z.ZodType>>)
+    .partial()
+    .optional()
     .describe(
-      "which column plays which part: text, or prompt and completion; a name, or a number from 0 in a file without a header",
+      "which column plays which part: text | prompt, completion | messages | source, target | text, pair, label | tokens, tags | image, label; a name, or a number from 0 in a file without a header; by default those called so",
     ),
   max_length: size.default(128).describe("tokens of a row, special ones included; what is longer is cut at the end"),
   shuffle: z.boolean().default(true).describe("false: file order, epoch after epoch"),

@@ -13,9 +13,6 @@ import {
 } from "@graftml/peft";
 import { loadAdapter } from "@graftml/peft/files";
 import { GraftError, type Runtime, sameShape, type Shape, sizeOf, type Store } from "@graftml/tensor";
-import { encodePair, encodeText, type Example } from "@graftml/trainer";
-import { type Columns, readRows } from "./data-files.ts";
-import { UsageError } from "./errors.ts";
 import type { KeyPath } from "./flags.ts";
 import { findMethod, loadPackage, type MethodPackage, methodPackages } from "./resolve.ts";
 import { checkAgainst, type RunSource } from "./run-file.ts";
@@ -161,37 +158,6 @@ export function declareSession(
     ...declareAdapter(store, adapter, base, { seed, ...(state && { state }) }),
   ]);
   return { store, trainable };
-}
-
-/** Rows of data files as tokens. */
-export async function encodeRows(
-  files: string | readonly string[],
-  columns: Columns,
-  maxLength: number,
-  { tokenizer, eos, model }: LoadedModel,
-  folder: string,
-): Promise<readonly Example[]> {
-  if (tokenizer === null)
-    throw new UsageError(
-      `${join(folder, "tokenizer.json")} is missing: without it texts cannot be turned into tokens.`,
-    );
-  const limit = Math.min(maxLength, model.info.maxLength);
-  const encode = (text: string): readonly number[] => tokenizer.encode(text);
-  const end = tokenizer.eos ?? eos[0] ?? null;
-  const rows = await readRows(files, columns);
-  return rows.flatMap(({ text, prompt, origin, running }): readonly Example[] => {
-    if (running === true) return blocks(tokenizer.encode(text, { special: false }), limit, origin);
-    const encoding = { encode, end, maxLength: limit, origin };
-    return [prompt === undefined ? encodeText(text, encoding) : encodePair(prompt, text, encoding)];
-  });
-}
-
-/** Running text, cut into rows of `length` tokens; a rest of one token has nothing to predict. */
-function blocks(ids: readonly number[], length: number, origin: string): readonly Example[] {
-  return Array.from({ length: Math.ceil(ids.length / length) }, (_, i) => {
-    const part = ids.slice(i * length, (i + 1) * length);
-    return { ids: part, labels: part, origin: `${origin}, tokens ${i * length} on` };
-  }).filter(({ ids }) => ids.length > 1);
 }
 
 /**

@@ -7,7 +7,7 @@ import { adapt, declareAdapter, declareBase } from "@graftml/peft";
 import { deviceRuntime, requestDevice } from "@graftml/tensor";
 import { causalLm, encodeText, evaluate, type Example, train } from "@graftml/trainer";
 import { describe, expect, it } from "vitest";
-import { readRows } from "../src/data-files.ts";
+import { firstRows } from "../src/data/read.ts";
 
 const SHARED = join(import.meta.dirname, "../../../../shared");
 
@@ -27,11 +27,10 @@ describe("300 steps of LoRA on E2E", () => {
     const golden = JSON.parse(readFileSync(join(import.meta.dirname, "golden/e2e.json"), "utf8")) as Golden;
     const { model, base, tokenizer, eos } = await loadModel(join(SHARED, "models/stories260K"));
     const rows = async (file: string, count: number): Promise<readonly Example[]> =>
-      (await readRows(join(SHARED, "data/e2e", file), { text: "ref" }))
-        .slice(0, count)
-        .map(({ text }) =>
+      (await firstRows(join(SHARED, "data/e2e", file), { columns: { text: "ref" }, layouts: [["text"]] }, count)).map(
+        ({ text = "" }) =>
           encodeText(text, { encode: tokenizer!.encode, end: eos[0] ?? null, maxLength: golden.max_length }),
-        );
+      );
     const heldOut = await rows("devset.csv", golden.held_out_rows);
     const runtime = deviceRuntime(await requestDevice());
     const store = runtime.store();

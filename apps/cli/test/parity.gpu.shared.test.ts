@@ -7,7 +7,7 @@ import { loadAdapter } from "@graftml/peft/files";
 import { deviceRuntime, requestDevice, type Runtime } from "@graftml/tensor";
 import { adamw, causalLm, type StepEvent, train } from "@graftml/trainer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readRows } from "../src/data-files.ts";
+import { firstRows } from "../src/data/read.ts";
 import { loadPackage, methodPackages } from "../src/resolve.ts";
 
 const SHARED = join(import.meta.dirname, "../../../../shared");
@@ -40,9 +40,13 @@ describe("twenty steps", () => {
     const golden = JSON.parse(readFileSync(join(GOLDEN, file), "utf8")) as Golden;
     const { model, base, tokenizer } = await loadModel(join(SHARED, "models", golden.model));
     const texts = async (): Promise<readonly (readonly number[])[]> =>
-      (await readRows(join(SHARED, "data/e2e/trainset.csv"), { text: "ref" }))
-        .slice(0, golden.loss.length * ROWS)
-        .map(({ text }) => tokenizer!.encode(text).slice(0, TOKENS));
+      (
+        await firstRows(
+          join(SHARED, "data/e2e/trainset.csv"),
+          { columns: { text: "ref" }, layouts: [["text"]] },
+          golden.loss.length * ROWS,
+        )
+      ).map(({ text = "" }) => tokenizer!.encode(text).slice(0, TOKENS));
     const rows = (golden.batches?.flat() ?? (await texts())).map((ids) => ({ ids, labels: ids }));
     const methods = (await Promise.all(methodPackages().map(loadPackage))).flat();
     const { adapter, state } = await loadAdapter(join(GOLDEN, basename(file, ".json")), model, methods);

@@ -1,7 +1,9 @@
 /** @file `graft demo`: a run file, a model and data that are shipped with Graft, through train, generate and merge. */
 import { join, relative } from "node:path";
 import { loadModel } from "@graftml/models";
-import { type TextRow, readRows } from "../data-files.ts";
+import { layoutsOf } from "../data/columns.ts";
+import { firstRows } from "../data/read.ts";
+import type { Row } from "../data/row.ts";
 import { deviceOf, type Opened, openRuntime } from "../device.ts";
 import { UsageError } from "../errors.ts";
 import { needed, openGiven, readGiven } from "../inputs.ts";
@@ -34,7 +36,8 @@ export const demo: Command = async (io, args, options) => {
   const out = needed(run.out, "out", given);
   const session = await openGiven(run, given.source);
   const { columns, eval: heldOut } = run.data;
-  const asked = (await readRows(needed(heldOut, "data.eval", given), columns)).slice(0, ASKED);
+  const wanted = { columns, layouts: layoutsOf[run.task] };
+  const asked = await firstRows(needed(heldOut, "data.eval", given), wanted, ASKED);
   if (asked.some((row) => row.prompt === undefined))
     throw new UsageError("the demo's data need a prompt and a completion.");
   await claim(out, { resume: false, force: true });
@@ -110,33 +113,33 @@ const methodsOf = ({ stack }: Session): string =>
   stack.flatMap(({ adapter }) => adapter.methods.map((m) => m.name)).join(" + ");
 
 /** What the session's model writes after each prompt. */
-async function answer({ runtime }: Opened, session: Session, asked: readonly TextRow[]): Promise<readonly string[]> {
+async function answer({ runtime }: Opened, session: Session, asked: readonly Row[]): Promise<readonly string[]> {
   const { store } = declareSession(runtime, session);
   const prompts = asked.map(({ prompt = "" }) => promptOf(prompt, session.loaded.tokenizer));
   const written = await write({ runtime, store }, session, prompts, { maxNewTokens: ANSWER, batch: ASKED });
   return written.map(({ text }) => text ?? "");
 }
 
-const matches = (asked: readonly TextRow[], answers: readonly string[]): number =>
-  asked.filter(({ text }, i) => text.trim() === answers[i]?.trim()).length;
+const matches = (asked: readonly Row[], answers: readonly string[]): number =>
+  asked.filter(({ completion }, i) => completion?.trim() === answers[i]?.trim()).length;
 
 /** Lines of an answer that are shown. */
 const LINES = 2;
 
 function show(
   say: (text: string) => void,
-  asked: readonly TextRow[],
+  asked: readonly Row[],
   answers: readonly string[],
   { compare = false } = {},
 ): void {
-  for (const [i, { prompt = "", text }] of asked.slice(0, SHOWN).entries()) {
+  for (const [i, { prompt = "", completion = "" }] of asked.slice(0, SHOWN).entries()) {
     const lines = (answers[i] ?? "").trim().split("\n").slice(0, LINES);
     say(`  ${paint("dim", prompt.trim(), process.stdout)}`);
-    const right = text.trim() === answers[i]?.trim();
+    const right = completion.trim() === answers[i]?.trim();
     lines.forEach((line, n) =>
       say(`    ${line}${compare && right && n === lines.length - 1 ? paint("green", "  ✓", process.stdout) : ""}`),
     );
     if (compare && !right)
-      say(`    ${paint("yellow", `expected: ${text.trim().replaceAll("\n", " ")}`, process.stdout)}`);
+      say(`    ${paint("yellow", `expected: ${completion.trim().replaceAll("\n", " ")}`, process.stdout)}`);
   }
 }

@@ -1,10 +1,11 @@
 /** @file `graft eval`: loss and perplexity of held-out data, with and without the adapter. */
 import { causalLm, evaluate, type Evaluation } from "@graftml/trainer";
+import { encodeRows } from "../data/encode.ts";
 import { deviceOf, openRuntime } from "../device.ts";
 import { needed, openTrained, readGiven } from "../inputs.ts";
 import { finish, table, showFile } from "../io.ts";
 import { thousands } from "../render.ts";
-import { declareSession, encodeRows } from "../session.ts";
+import { declareSession } from "../session.ts";
 import type { Command } from "../verbs.ts";
 
 export const evaluateData: Command = async (io, args, options) => {
@@ -12,7 +13,7 @@ export const evaluateData: Command = async (io, args, options) => {
   const session = await openTrained(given);
   const { run, loaded, stack } = session;
   const files = needed(run.data.eval, "data.eval", given);
-  const rows = await encodeRows(files, run.data.columns, run.data.max_length, loaded, run.model);
+  const rows = await encodeRows(files, run, loaded);
   const { runtime } = await openRuntime(deviceOf(options), run.train.device_memory);
   try {
     const { store } = declareSession(runtime, session);

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { extname } from "node:path";
 import { z } from "zod";
-import { readRows } from "../data-files.ts";
+import { readRows } from "../data/read.ts";
 import { deviceOf, openRuntime } from "../device.ts";
 import { UsageError } from "../errors.ts";
 import { openTrained, readGiven } from "../inputs.ts";
@@ -75,8 +75,7 @@ function settingsOf(options: Options) {
 async function textsOf({ prompt, prompts }: Options): Promise<readonly string[]> {
   const given = Array.isArray(prompt) ? prompt.map(String) : [];
   if (typeof prompts !== "string") return given;
-  if (extname(prompts) !== ".txt" && extname(prompts) !== "")
-    return [...given, ...(await readRows(prompts, { text: "prompt" })).map((row) => row.text)];
+  if (extname(prompts) !== ".txt" && extname(prompts) !== "") return [...given, ...(await promptsIn(prompts))];
   let text: string;
   try {
     text = readFileSync(prompts, "utf8");
@@ -84,6 +83,14 @@ async function textsOf({ prompt, prompts }: Options): Promise<readonly string[]>
     throw new UsageError(`there is no file of prompts ${prompts}.`, { cause });
   }
   return [...given, ...text.split("\n").filter((line) => line !== "")];
+}
+
+/** The column `prompt` of a data file. */
+async function promptsIn(file: string): Promise<readonly string[]> {
+  const prompts: string[] = [];
+  const wanted = { columns: { text: "prompt" }, layouts: [["text"]] } as const;
+  for await (const { text = "" } of readRows(file, wanted)) prompts.push(text);
+  return prompts;
 }
 
 /** Prompts of --ids. */

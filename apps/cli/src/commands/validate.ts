@@ -1,6 +1,6 @@
 /** @file `graft validate`: every problem of a run file at once, without a device and without reading the data. */
 import { existsSync } from "node:fs";
-import { refusedType } from "../data-files.ts";
+import { refusedType } from "../data/read.ts";
 import { refuseProblems, UsageError } from "../errors.ts";
 import type { KeyPath } from "../flags.ts";
 import { readGiven } from "../inputs.ts";

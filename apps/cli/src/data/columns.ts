@@ -1,0 +1,145 @@
+/** @file Which column plays which part, and what a column's values must be for that. */
+import { nearest } from "@graftml/peft";
+import { UsageError } from "../errors.ts";
+import { imageIn } from "./image.ts";
+import type { Columns, Entry, Message, Part, Parts } from "./row.ts";
+
+/** Parts that make an example together, such as prompt and completion. */
+export type Layout = readonly Part[];
+
+/** The layouts that each task takes, by its name in run files. */
+export const layoutsOf = {
+  "causal-lm": [["text"], ["prompt", "completion"], ["messages"]],
+  "masked-lm": [["text"]],
+  "seq2seq-lm": [["source", "target"]],
+  "sequence-classification": [
+    ["text", "label"],
+    ["text", "pair", "label"],
+  ],
+  "token-classification": [["tokens", "tags"]],
+  "image-classification": [["image", "label"]],
+} as const satisfies Readonly<Record<string, readonly Layout[]>>;
+
+/** Layouts in words: "text; prompt and completion". */
+const showLayouts = (known: readonly Layout[]): string => known.map((parts) => parts.join(" and ")).join("; ");
+
+const same = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every((part) => b.includes(part));
+
+/** What is wrong with columns that a run file names, or undefined: they must make one of the layouts. */
+export function refusedColumns(columns: Columns, known: readonly Layout[]): string | undefined {
+  const given = Object.keys(columns);
+  if (known.some((layout) => same(layout, given))) return undefined;
+  return `names ${given.join(" and ") || "nothing"}; wants one of: ${showLayouts(known)}.`;
+}
+
+/**
+ * The columns of a file whose run names none: those called like the parts. A layout that holds all of another one is meant
+ * where both are there.
+ * @throws {UsageError} if none is there, or several.
+ */
+export function inferColumns(names: readonly string[], known: readonly Layout[], shown: string): Columns {
+  const there = known.filter((layout) => layout.every((part) => names.includes(part)));
+  const widest = there.filter(
+    (layout) => !there.some((other) => other.length > layout.length && layout.every((part) => other.includes(part))),
+  );
+  const [found, other] = widest;
+  if (found !== undefined && other === undefined) return Object.fromEntries(found.map((part) => [part, part]));
+  throw new UsageError(
+    found === undefined
+      ? `${shown} has the columns ${names.map(quoted).join(", ")}; none is called like a part of: ${showLayouts(known)}. Say which is which with data.columns, by number from 0 if the file has no header.`
+      : `${shown} has columns for ${widest.map((layout) => layout.join(" and ")).join(", and for ")}. Say which are meant with data.columns.`,
+  );
+}
+
+/** Longest name of a column that a message quotes: a file without a header has texts there. */
+const QUOTED = 32;
+const quoted = (name: string): string => JSON.stringify(name.length > QUOTED ? `${name.slice(0, QUOTED)}…` : name);
+
+/** Reads the value of a part; `where` names the row and the column. */
+type Cell<P extends Part> = (value: unknown, where: string, file: string) => Parts[P] | Promise<Parts[P]>;
+
+const cells: { readonly [P in Part]: Cell<P> } = {
+  text,
+  pair: text,
+  prompt: text,
+  completion: text,
+  source: text,
+  target: text,
+  label: (value, where) =>
+    typeof value === "number" ? value : typeof value === "bigint" ? Number(value) : text(value, where),
+  messages: (value, where) => list(value, where, "turns").map((turn, i) => message(turn, `${where}[${i}]`)),
+  tokens: (value, where) => list(value, where, "words").map((word, i) => text(word, `${where}[${i}]`)),
+  tags: (value, where) =>
+    list(value, where, "tags").map((tag, i) => (typeof tag === "number" ? tag : text(tag, `${where}[${i}]`))),
+  image: (value, where, file) => imageIn(value, file, where),
+};
+
+/**
+ * The parts of a record.
+ * @param file path of the data file: paths of images are relative to it.
+ * @throws {UsageError} if a column is missing or holds something else.
+ */
+export async function partsOf(
+  entry: Entry,
+  columns: Columns,
+  file: string,
+): Promise<{ readonly [P in Part]?: Parts[P] }> {
+  const parts: [string, unknown][] = [];
+  for (const [part, column] of Object.entries(columns))
+    if (column !== undefined)
+      // Columns have the keys of parts, of which each has its cell.
+      parts.push([
+        part,
+        await cells[part as Part](valueOf(entry, column), `${entry.origin}: column "${column}"`, file),
+      ]);
+  return Object.fromEntries(parts);
+}
+
+function valueOf({ values, origin }: Entry, column: string | number): unknown {
+  const value = values[column];
+  if (value !== undefined) return value;
+  const known = Object.keys(values);
+  const near = nearest(String(column), known);
+  throw new UsageError(
+    `${origin}: there is no column "${column}".${near === undefined ? "" : ` Did you mean "${near}"?`} Columns: ${known.join(", ")}. Say which one it is with data.columns.`,
+  );
+}
+
+function text(value: unknown, where: string): string {
+  if (typeof value === "string") return value;
+  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return String(value);
+  if (value instanceof Uint8Array) return utf8(value, where);
+  throw new UsageError(`${where} holds ${kindOf(value)}, not a text.`);
+}
+
+function utf8(bytes: Uint8Array, where: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new UsageError(`${where} holds bytes that are not UTF-8 text.`, { cause });
+  }
+}
+
+function list(value: unknown, where: string, of: string): readonly unknown[] {
+  if (Array.isArray(value)) return value;
+  throw new UsageError(`${where} holds ${kindOf(value)}, not a list of ${of}.`);
+}
+
+/** Roles of ShareGPT's chats, whose turns are { from, value }, by the names of all others. */
+const roles: Readonly<Record<string, string>> = { human: "user", gpt: "assistant" };
+
+function message(turn: unknown, where: string): Message {
+  if (typeof turn !== "object" || turn === null)
+    throw new UsageError(`${where} is ${kindOf(turn)}, not { role, content }.`);
+  const { from, value, ...rest } = turn as Readonly<Record<string, unknown>>; // an object, just checked
+  const { role = typeof from === "string" ? (roles[from] ?? from) : from, content = value } = rest;
+  if (typeof role !== "string") throw new UsageError(`${where} has no role: a turn is { role, content }.`);
+  return { ...rest, role, content: content === null ? "" : text(content, `${where}: content`) };
+}
+
+const kindOf = (value: unknown): string => {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "a list";
+  return typeof value === "object" ? "an object" : typeof value === "undefined" ? "nothing" : `a ${typeof value}`;
+};
