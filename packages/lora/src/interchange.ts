@@ -2,7 +2,7 @@
  * @file A LoRA's files as Hugging Face PEFT reads and writes them.
  * @see PEFT `tuners/lora/config.py`, `tuners/tuners_utils.py`; formats recorded from version 0.21.2.
  */
-import { ConfigError, type Interchange, type JsonObject, type Site } from "@graftml/peft";
+import { type Interchange, type JsonObject, moduleNames, namedModules, refuseRest, type Site } from "@graftml/peft";
 import { sameShape, type Shape } from "@graftml/tensor";
 import { adapts, endsIn, type LoraConfig } from "./config.ts";
 
@@ -31,23 +31,14 @@ const neutral: JsonObject = {
   velora_config: null,
 };
 
-/** Keys of every adapter, and keys that only matter to how training starts or where it runs. */
-const inert = [
-  "auto_mapping",
-  "base_model_name_or_path",
+/** Keys that only matter to how training starts or where it runs. */
+const inert: readonly string[] = [
   "corda_config",
   "eva_config",
-  "inference_mode",
   "loftq_config",
   "lora_ga_config",
   "megatron_core",
-  "modules_to_save", // read with the adapter's files, for every method
-  "peft_type",
-  "peft_version",
   "qalora_group_size",
-  "revision",
-  "runtime_config",
-  "task_type",
 ];
 
 /** Starts of A and B that leave the base as it is; the others (PiSSA, OLoRA, LoftQ …) go with a changed base. */
@@ -61,10 +52,9 @@ export const interchange: Interchange<LoraConfig> = {
     r: c.rank,
     lora_alpha: c.alpha,
     lora_dropout: c.dropout,
-    target_modules: targetModules(
-      c,
+    target_modules: moduleNames(
       sites.filter((s) => adapts(c, s, model)),
-      sites,
+      admitted(c, sites),
     ),
     exclude_modules: null,
     layers_to_transform: c.layers,
@@ -94,12 +84,8 @@ export const interchange: Interchange<LoraConfig> = {
     } = json;
     refuse(init, rest);
     const linears = sites.filter((s) => s.kind === "linear").map((s) => s.path);
-    // PEFT's "all" says nothing where there is no bias, and words of a list may name modules that a model does not have.
+    // PEFT's "all" says nothing where there is no bias.
     const biased = sites.some((s) => s.kind === "param" && s.path.endsWith(".bias"));
-    const named = (modules: unknown): unknown =>
-      Array.isArray(modules)
-        ? modules.filter((m) => linears.some((path) => `.${path}`.endsWith(`.${String(m)}`)))
-        : modules;
     const matching = (patterns: unknown): unknown =>
       Object.fromEntries(
         Object.entries(patterns ?? {}).filter(([key]) => linears.some((path) => endsIn(key).test(path))),
@@ -108,8 +94,8 @@ export const interchange: Interchange<LoraConfig> = {
       rank: r,
       alpha,
       dropout,
-      target: named(target) ?? undefined,
-      exclude: named(exclude) ?? undefined,
+      target: namedModules(target, sites) ?? undefined,
+      exclude: namedModules(exclude, sites) ?? undefined,
       layers:
         typeof layers === "number" ? [layers] : Array.isArray(layers) && layers.length === 0 ? null : (layers ?? null),
       rslora,
@@ -142,30 +128,18 @@ export const interchange: Interchange<LoraConfig> = {
 
 /** @throws {ConfigError} naming keys that would change what the tensors mean. */
 function refuse(init: unknown, rest: JsonObject): void {
-  const says = (key: string): boolean => {
-    const text = JSON.stringify(rest[key]);
-    return (
-      ![undefined, "null", "false", "[]", "{}", JSON.stringify(neutral[key])].includes(text) && !inert.includes(key)
-    );
-  };
-  const keys = Object.keys(rest).filter(says);
-  if (!starts.includes(init)) keys.push("init_lora_weights");
-  const values: JsonObject = { ...rest, init_lora_weights: init };
-  if (keys.length > 0)
-    throw new ConfigError(
-      `adapter_config.json: lora cannot do what ${keys.map((k) => `"${k}": ${JSON.stringify(values[k])}`).join(", ")} asks for.${keys.includes("init_lora_weights") ? " Such an adapter goes with a changed base; save it converted (PEFT's `path_initial_model_for_weight_conversion`)." : ""}`,
-    );
+  const started = starts.includes(init);
+  const asked = Object.entries(rest).filter(([key]) => !inert.includes(key));
+  refuseRest(
+    "lora",
+    { ...Object.fromEntries(asked), ...(started ? {} : { init_lora_weights: init }) },
+    neutral,
+    started
+      ? ""
+      : "Such an adapter goes with a changed base; save it converted (PEFT's `path_initial_model_for_weight_conversion`).",
+  );
 }
 
-/** The shortest ends of paths that name the adapted linears and, among the blocks that `layers` admits, nothing else. */
-function targetModules({ layers }: LoraConfig, adapted: readonly Site[], sites: readonly Site[]): readonly string[] {
-  const chosen = new Set(adapted.map((s) => s.path));
-  const admitted = sites.filter((s) => s.kind !== "param" && (layers === null || layers.includes(s.layer ?? -1)));
-  const others = admitted.map((s) => s.path).filter((path) => !chosen.has(path));
-  const shortest = (path: string): string => {
-    const parts = path.split(".");
-    const ends = parts.map((_, i) => parts.slice(-1 - i).join("."));
-    return ends.find((end) => !others.some((other) => `.${other}`.endsWith(`.${end}`))) ?? path;
-  };
-  return [...new Set([...chosen].map(shortest))];
-}
+/** Sites that PEFT may name: all but parameters, in the blocks that `layers` admits. */
+const admitted = ({ layers }: LoraConfig, sites: readonly Site[]): readonly Site[] =>
+  sites.filter((s) => s.kind !== "param" && (layers === null || layers.includes(s.layer ?? -1)));

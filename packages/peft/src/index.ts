@@ -23,6 +23,7 @@ export {
   type Wrap,
 } from "./method.ts";
 export { type Base, type BatchSize, type Model, type ModelInfo, predict, type TokenBatch } from "./model.ts";
+export { moduleNames, namedModules, refuseRest } from "./peft-config.ts";
 export type { Between, Changes, Pause } from "./pause.ts";
 export type { Progress } from "./progress.ts";
 export {
