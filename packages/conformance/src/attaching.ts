@@ -90,9 +90,9 @@ export const attaching: readonly Property[] = [
 export const targeting: Property = {
   says: "refuses a target of which a part matches nothing, and names it",
   check: ({ rig, method, adapted }) => {
-    // A method with a key "target" takes a list of words there.
-    const { target } = adapted.config as { readonly target: string | readonly string[] };
-    for (const words of [["no_such_place"], [target, "no_such_place"].flat()]) {
+    // A method with a key "target" takes a list of words there; null leaves the choice to the method.
+    const { target } = adapted.config as { readonly target: string | readonly string[] | null };
+    for (const words of [["no_such_place"], [target ?? [], "no_such_place"].flat()]) {
       const attempt = (): unknown => adapt(rig.model, [method({ target: words } as never)]);
       expect(attempt).toThrow(TargetError);
       expect(attempt).toThrow('"no_such_place"');

@@ -1,4 +1,4 @@
-import { add, hostRuntime, mean, mul, scale, type Tensor } from "@graftml/tensor";
+import { add, fill, hostRuntime, mean, mul, scale, type Tensor, Trace } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { copy, gain, pair } from "../test/tiny-methods.ts";
@@ -7,7 +7,7 @@ import { adapt, census } from "./adapt.ts";
 import { zeros } from "./init.ts";
 import type { Adapted } from "./method.ts";
 import { defineMethod } from "./method.ts";
-import { openScope } from "./scope.ts";
+import { layersOf, openScope } from "./scope.ts";
 
 /** A method of one wrap, made on the spot. */
 const method = (name: string, adaptation: Adapted["adaptation"]): Adapted =>
@@ -37,6 +37,23 @@ describe("a scope", () => {
       method(name, { linear: { at: ["lm_head"], wrap: (x, next) => (met.push(name), next(x)) } });
     census(model, adapt(model, [watch("inner"), watch("outer")]).layers);
     expect(met.slice(-2)).toEqual(["outer", "inner"]);
+  });
+
+  it("goes through methods from the first to the last where a sublayer ends, and then to the add", () => {
+    const met: string[] = [];
+    const watch = (name: string): Adapted =>
+      method(name, { residual: { at: ["mlp"], wrap: (r, next) => (met.push(name), next(r)) } });
+    const trace = new Trace();
+    const scope = openScope(trace, layersOf("a", [watch("inner"), watch("outer")]), {
+      train: false,
+      model: model.info,
+    });
+    const h = fill(trace, [1, 1, 4], 0);
+    scope.at("mlp").call("residual", { roles: ["mlp"] }, { skip: h, branch: h, norm: null }, ({ skip, branch }) => {
+      met.push("add");
+      return add(skip, branch);
+    });
+    expect(met).toEqual(["inner", "outer", "add"]);
   });
 
   it("gives a linear the parameters as inner methods left them", () => {

@@ -140,7 +140,8 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     meet(site);
     let next = base;
     let inner: Layer | null = null;
-    for (const layer of layers) {
+    // What a residual gets comes out of the sublayer: there the innermost method is met first.
+    for (const layer of kind === "residual" ? layers.toReversed() : layers) {
       // The attachment under key K is for kind K: Adaptation says so, but an indexed access cannot.
       const attachment = layer.adaptation[kind] as Attachment<K> | undefined;
       if (attachment === undefined || !chosen(attachment, site, options.model)) continue;

@@ -47,7 +47,10 @@ export interface Kinds {
   readonly positions: { readonly input: Tensor; readonly output: Tensor };
   /** Attention over heads → [B, T, H, E]. */
   readonly attention: { readonly input: Heads; readonly output: Tensor };
-  /** The add around a sublayer, role "attn" | "cross" | "mlp" → [B, T, D]. */
+  /**
+   * The add around a sublayer, role "attn" | "cross" | "mlp" → [B, T, D]. Its input comes out of the sublayer: the innermost
+   * method meets it first, then the next one outwards, then the add.
+   */
   readonly residual: { readonly input: Residual; readonly output: Tensor };
   /** Any map of hidden states [B, T, D], role "embed" | "block" | "unembed". */
   readonly layer: { readonly input: Tensor; readonly output: Tensor };
