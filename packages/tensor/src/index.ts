@@ -8,7 +8,7 @@ export { grad } from "./trace/grad.ts";
 export { print, reachable } from "./trace/graph.ts";
 export { gelu, geluErf, relu, sigmoid, silu, softplus, tanh } from "./ops/activations.ts";
 export { assign } from "./ops/assign.ts";
-export { attention, type AttentionAttrs } from "./ops/attention.ts";
+export { attention, type AttentionAttrs, type AttentionDropout } from "./ops/attention.ts";
 export { crossEntropy, IGNORE, linearCrossEntropy } from "./ops/cross-entropy.ts";
 export {
   abs,

@@ -83,9 +83,14 @@ const programs: Readonly<Record<string, (t: Trace, rows: number, width: number) 
   scores: (t, rows, width) => {
     const heads = (name: string, H: number): g.Tensor => t.input(name, [1, rows, H, width]);
     const [q, k, v] = [heads("q", 4), heads("k", 2), heads("v", 2)];
+    const [mask, bias] = [t.input("mask", [1, rows]), t.input("bias", [1, 4, rows, rows])];
+    const dropout = { p: 0.1, clock: t.input("clock", [2], "u32"), name: "weights" };
     const plain = g.attention(q, k, v, null, { causal: true, scale: 0.5 });
-    const masked = g.attention(q, k, v, t.input("mask", [1, rows]), { causal: false, scale: 0.5 });
-    return { masked, ...byName("d", g.grad(g.sum(plain), [q, k, v])) };
+    const masked = g.attention(q, k, v, mask, { causal: false, scale: 0.5 });
+    const biased = g.attention(q, k, v, null, { causal: false, scale: 0.5 }, bias);
+    const whole = g.attention(q, k, v, mask, { causal: true, scale: 0.5, packed: true, dropout }, bias);
+    const loss = g.sum([plain, masked, biased, whole].reduce(g.add));
+    return { loss, ...byName("d", g.grad(loss, [q, k, v, bias])) };
   },
   rotations: (t, rows, width) => {
     const E = 4 * width;
@@ -98,17 +103,23 @@ const programs: Readonly<Record<string, (t: Trace, rows: number, width: number) 
 const byName = (prefix: string, tensors: readonly (g.Tensor | null)[]): g.Outputs =>
   Object.fromEntries(tensors.flatMap((t, i) => (t === null ? [] : [[`${prefix}${i}`, t]])));
 
-/** The distinct kernels of a program, plain and fused. */
-function kernelsOf(build: (t: Trace) => g.Outputs, target: Target): ReadonlyMap<string, Kernel> {
+/** Storage buffers that every WebGPU device binds to one shader. */
+const MOST_BUFFERS = 8;
+
+/** What a program dispatches, plain and fused. */
+function dispatchesOf(build: (t: Trace) => g.Outputs, target: Target): readonly g.Dispatch[] {
   const trace = new Trace();
   const outputs = Object.values(build(trace));
   const nodes = g.reachable(outputs);
   const steps: readonly Step[] = [...nodes, ...fuse(nodes, outputs)].filter((s) => s.op !== leaf);
-  const dispatches = steps.flatMap(
+  return steps.flatMap(
     ({ op, inputs, outputs: made, attrs }) => op.kernel({ inputs, outputs: made, attrs }, target).dispatches,
   );
-  return new Map(dispatches.map(({ kernel }) => [kernel.code, kernel]));
 }
+
+/** The distinct kernels among them. */
+const kernelsOf = (build: (t: Trace) => g.Outputs, target: Target): ReadonlyMap<string, Kernel> =>
+  new Map(dispatchesOf(build, target).map(({ kernel }) => [kernel.code, kernel]));
 
 describe("shader texts", () => {
   for (const [name, build] of Object.entries(programs))
@@ -125,6 +136,13 @@ describe("shader texts", () => {
         expect(error === null ? "" : `${error.message}\n${code}`).toBe("");
       }
     });
+
+  it.each(Object.keys(targets))("bind no more storage buffers than every device allows, for %s", (target) => {
+    for (const [name, build] of Object.entries(programs))
+      for (const [rows, width] of sizes)
+        for (const { kernel, operands } of dispatchesOf((t) => build(t, rows, width), targets[target]!))
+          expect([name, kernel.label, operands.length <= MOST_BUFFERS]).toEqual([name, kernel.label, true]);
+  });
 
   it("are the same for shapes of one kind, so that pipelines are shared", () => {
     // Products choose among kernels by shape, and attention has a text for each width of its heads.

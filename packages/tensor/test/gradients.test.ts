@@ -208,22 +208,23 @@ describe("attention", () => {
     { name: "causal attention", H: 2, G: 2, causal: true },
     { name: "grouped causal attention", H: 4, G: 2, causal: true },
   ];
+  const masks = { "": null, masked: [1, 0, 1, 1, 0, 0, 1, 1], packed: [-1, 1, 1, 2, 0, 3, 4, 3] };
   for (const { name, H, G, causal } of kinds)
-    for (const masked of [false, true])
-      check([
-        {
-          name: masked ? `masked ${name}` : name,
-          shapes: [
-            [B, T, H, E],
-            [B, S, G, E],
-            [B, S, G, E],
-          ],
-          f: ([q, k, v], t) => {
-            const mask = t.constant("mask", [B, S], () => Float32Array.of(1, 0, 1, 1, 0, 0, 1, 1));
-            return g.attention(q!, k!, v!, masked ? mask : null, { causal, scale: 0.7 });
-          },
-        },
-      ]);
+    for (const [mask, keys] of Object.entries(masks))
+      for (const biasBatch of [0, 1, B])
+        for (const p of [0, 0.4])
+          check([
+            {
+              name: `${mask} ${name} with dropout ${p} and`,
+              shapes: [[B, T, H, E], [B, S, G, E], [B, S, G, E], ...(biasBatch > 0 ? [[biasBatch, H, T, S]] : [])],
+              f: ([q, k, v, bias], t) => {
+                const seen = keys && t.constant("mask", [B, S], () => Float32Array.from(keys));
+                const clock = t.constant("clock", [2], () => Float32Array.of(3, 7));
+                const attrs = { causal, scale: 0.7, packed: mask === "packed", dropout: { p, clock, name: "weights" } };
+                return g.attention(q!, k!, v!, seen, attrs, bias);
+              },
+            },
+          ]);
   check([
     {
       name: "attention where a query sees no key",
@@ -231,10 +232,11 @@ describe("attention", () => {
         [1, 2, 1, 2],
         [1, 2, 1, 2],
         [1, 2, 1, 2],
+        [1, 1, 2, 2],
       ],
-      f: ([q, k, v], t) => {
+      f: ([q, k, v, bias], t) => {
         const mask = t.constant("mask", [1, 2], () => Float32Array.of(0, 1));
-        return g.attention(q!, k!, v!, mask, { causal: true, scale: 1 });
+        return g.attention(q!, k!, v!, mask, { causal: true, scale: 1 }, bias);
       },
     },
   ]);

@@ -16,8 +16,11 @@ import {
   firstQuery,
   indices,
   lastKey,
+  noiseState,
   place,
   repeat,
+  shown,
+  textOfQuery,
 } from "./attention-text.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -142,24 +145,34 @@ function pieces({ E }: AttentionText, { lanes, own }: Cut) {
 const once = (name: string, type: string, value: string): string =>
   `var ${name} = ${type}(0); if (lane == 0u) { ${name} = ${value}; } ${name} = subgroupShuffle(${name}, 0u);`;
 
-function program(text: AttentionText, { lanes, own }: Cut, owns: "queries" | "keys", body: string): string {
+function program(
+  text: AttentionText,
+  { lanes, own }: Cut,
+  owns: "queries" | "keys",
+  body: string,
+  batch?: string,
+): string {
   return wgsl`
-    ${indices(text)}
+    ${indices(text, false)}
     @compute @workgroup_size(${lanes})
     fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-      ${place(owns, lanes * own)}
+      ${place(owns, lanes * own, batch)}
+      ${noiseState(text)}
       ${body}
     }`;
 }
 
-/** Owned queries: their row, their index, and the last key they may see. */
+/** Owned queries: their row, their index, the last key they may see, their text, and where their scores and biases lie. */
 const queries =
-  (lanes: number) =>
+  ({ packed, bias, noise }: AttentionText, { lanes }: Cut) =>
   (i: number): string =>
     wgsl`
   let row${i} = first + ${i * lanes}u + lane;
   let at${i} = query(b, g, row${i});
-  let last${i} = min(row${i} / heads + sizes.past, sizes.S - 1u);`;
+  let last${i} = min(row${i} / heads + sizes.past, sizes.S - 1u);
+  ${packed ? `let mine${i} = ${textOfQuery(`row${i} / heads`)};` : ""}
+  ${noise ? `let scores${i} = scores(b, g, row${i});` : ""}
+  ${bias ? `let bias${i} = scores(b * sizes.biasStep, g, row${i});` : ""}`;
 
 /** The loop over the keys s that owned queries may see; `each` is told the number u of a key of the trip. */
 const overKeys = (
@@ -174,24 +187,28 @@ const overKeys = (
       walk,
       (u) => wgsl`
         let key${u} = key(b, g, s + ${u}u);
-        ${mask === null ? "" : once(`open${u}`, "u32", `u32(open(b, s + ${u}u))`)}
+        ${mask ? once(`text${u}`, "f32", `text(b, s + ${u}u)`) : ""}
         ${each(u)}`,
     )}
     ${then}
   }`;
 
 /** Whether owned query i sees key u of the trip. */
-const sees = ({ mask }: AttentionText, i: number, u: number): string =>
-  `s + ${u}u <= last${i}${mask === null ? "" : ` && open${u} != 0u`}`;
+const sees = (text: AttentionText, i: number, u: number): string =>
+  [`s + ${u}u <= last${i}`, shown(text, `text${u}`, `mine${i}`) ?? []].flat().join(" && ");
+
+/** The score of owned query i and key u of the trip. */
+const score = ({ bias }: AttentionText, i: number, u: number): string =>
+  `qk${u}_${i} * sizes.scale${bias ? ` + bias[bias${i} + min(s + ${u}u, sizes.S - 1u)]` : ""}`;
 
 /** With the scores x of all keys so far: peak = max x, total = Σ exp(x − peak), o = Σ exp(x − peak)·v. */
 function forward(text: AttentionText, cut: Cut): string {
   const { load, dots, add, owned, vectors, zeros, fill, drain, parts } = pieces(text, cut);
-  const { walk, lanes } = cut;
-  const score = (u: number): string => wgsl`
+  const { walk } = cut;
+  const scores = (u: number): string => wgsl`
     ${load(`k${u}`, "k", `key${u}`)}
     ${dots(`qk${u}_`, "q", `k${u}`)}
-    ${owned((i) => `let sees${u}_${i} = ${sees(text, i, u)}; let x${u}_${i} = select(LOWEST, qk${u}_${i} * sizes.scale, sees${u}_${i});`)}`;
+    ${owned((i) => `let sees${u}_${i} = ${sees(text, i, u)}; let x${u}_${i} = select(LOWEST, ${score(text, i, u)}, sees${u}_${i});`)}`;
   // A new peak fades what was summed under the old one. Where nothing was seen yet both are LOWEST, and all sums zero.
   const softmax = (i: number): string => wgsl`
     let old${i} = peak${i};
@@ -199,14 +216,16 @@ function forward(text: AttentionText, cut: Cut): string {
     let fade${i} = exp(old${i} - peak${i});
     ${repeat(walk, (u) => `let p${u}_${i} = select(0f, exp(x${u}_${i} - peak${i}), sees${u}_${i});`, " ")}
     total${i} = total${i} * fade${i} + ${repeat(walk, (u) => `p${u}_${i}`, " + ")};`;
-  const terms = Array.from({ length: walk }, (_, u) => ({ weight: `p${u}_`, y: `v${u}` }));
+  const weights = (u: number): string =>
+    owned((i) => `let w${u}_${i} = p${u}_${i}${text.noise ? ` * keep(state, scores${i} + s + ${u}u)` : ""};`, " ");
+  const terms = Array.from({ length: walk }, (_, u) => ({ weight: `w${u}_`, y: `v${u}` }));
   return program(
     text,
     cut,
     "queries",
     wgsl`
       ${parts}
-      ${owned(queries(lanes))}
+      ${owned(queries(text, cut))}
       ${zeros("q")}
       ${fill({ q: "q" })}
       ${zeros("o")}
@@ -214,9 +233,10 @@ function forward(text: AttentionText, cut: Cut): string {
       ${overKeys(
         text,
         cut,
-        score,
+        scores,
         wgsl`
           ${owned(softmax)}
+          ${repeat(walk, weights)}
           ${repeat(walk, (u) => load(`v${u}`, "v", `key${u}`))}
           ${add("o", terms, "fade")}`,
       )}
@@ -227,15 +247,34 @@ function forward(text: AttentionText, cut: Cut): string {
   );
 }
 
-/** dq = Σ ds·k with ds = scale · p · (dout·v − delta) and p = exp(score − lse). */
+/** Loads key and value u of a trip and declares ds, the slopes of their scores. Owned are q, d = dout, lse and delta. */
+const slopesOfQueries =
+  (text: AttentionText, cut: Cut) =>
+  (u: number): string => {
+    const { load, dots, owned } = pieces(text, cut);
+    const kept = (i: number): string => `dp${u}_${i}${text.noise ? ` * keep(state, scores${i} + s + ${u}u)` : ""}`;
+    return wgsl`
+      ${load(`k${u}`, "k", `key${u}`)}
+      ${load(`v${u}`, "v", `key${u}`)}
+      ${dots(`qk${u}_`, "q", `k${u}`)}
+      ${dots(`dp${u}_`, "d", `v${u}`)}
+      ${owned((i) => `let p${u}_${i} = exp(${score(text, i, u)} - lse${i}); let ds${u}_${i} = select(0f, p${u}_${i} * (${kept(i)} - delta${i}), ${sees(text, i, u)});`)}`;
+  };
+
+/** Fills what `slopesOfQueries` reads. */
+function ownQueries(text: AttentionText, cut: Cut): string {
+  const { owned, zeros, fill } = pieces(text, cut);
+  return wgsl`
+    ${owned(queries(text, cut))}
+    ${owned((i) => `let lse${i} = side[at${i}]; let delta${i} = side[sizes.delta + at${i}];`)}
+    ${zeros("q")}
+    ${zeros("d")}
+    ${fill({ q: "q", d: "dout" })}`;
+}
+
+/** dq = scale · Σ ds·k with ds = p · (dout·v − delta) and p = exp(score − lse). */
 function gradQ(text: AttentionText, cut: Cut): string {
-  const { load, dots, add, owned, zeros, fill, drain, parts } = pieces(text, cut);
-  const slope = (u: number): string => wgsl`
-    ${load(`k${u}`, "k", `key${u}`)}
-    ${load(`v${u}`, "v", `key${u}`)}
-    ${dots(`qk${u}_`, "q", `k${u}`)}
-    ${dots(`dp${u}_`, "d", `v${u}`)}
-    ${owned((i) => `let p${u}_${i} = exp(qk${u}_${i} * sizes.scale - lse${i}); let ds${u}_${i} = select(0f, p${u}_${i} * (dp${u}_${i} - delta${i}) * sizes.scale, ${sees(text, i, u)});`)}`;
+  const { add, vectors, zeros, drain, parts } = pieces(text, cut);
   const terms = Array.from({ length: cut.walk }, (_, u) => ({ weight: `ds${u}_`, y: `k${u}` }));
   return program(
     text,
@@ -243,38 +282,84 @@ function gradQ(text: AttentionText, cut: Cut): string {
     "queries",
     wgsl`
       ${parts}
-      ${owned(queries(cut.lanes))}
-      ${owned((i) => `let lse${i} = lse[at${i}]; let delta${i} = delta[at${i}];`)}
-      ${zeros("q")}
-      ${zeros("d")}
-      ${fill({ q: "q", d: "dout" })}
+      ${ownQueries(text, cut)}
       ${zeros("x")}
-      ${overKeys(text, cut, slope, add("x", terms))}
+      ${overKeys(text, cut, slopesOfQueries(text, cut), add("x", terms))}
+      ${vectors((i, j) => `x${i}_${j} *= sizes.scale;`)}
       ${drain({ x: "dq" })}`,
   );
 }
 
-/** dv = Σ p·dout and dk = Σ ds·q over the queries of all heads of the group, with p and ds as in `gradQ`. */
+/** dbias = ds, summed over the batches that share a bias: a lane meets its elements again in each of them. */
+function gradBias(text: AttentionText, cut: Cut): string {
+  const { owned, parts } = pieces(text, cut);
+  const write = (i: number, u: number): string => wgsl`
+    if (row${i} < rows && s + ${u}u < sizes.S) {
+      let at = bias${i} + s + ${u}u;
+      dbias[at] = select(dbias[at], 0f, b == batch) + ds${u}_${i};
+    }`;
+  return program(
+    text,
+    cut,
+    "queries",
+    wgsl`
+      ${parts}
+      for (var b = batch; b < sizes.B; b += sizes.batches) {
+        ${ownQueries(text, cut)}
+        ${overKeys(
+          text,
+          cut,
+          slopesOfQueries(text, cut),
+          repeat(cut.walk, (u) => owned((i) => write(i, u))),
+        )}
+        // Keys that none of these queries may see.
+        for (var s = end; s < sizes.S && b == batch; s++) {
+          ${owned((i) => `if (row${i} < rows) { dbias[bias${i} + s] = 0f; }`)}
+        }
+      }`,
+    "batch",
+  );
+}
+
+/** dv = Σ p·dout and dk = scale · Σ ds·q over the queries of all heads of the group, with p and ds as in `gradQ`. */
 function gradKV(text: AttentionText, cut: Cut): string {
-  const { load, dots, add, owned, zeros, fill, drain, parts } = pieces(text, cut);
+  const { load, dots, add, owned, vectors, zeros, fill, drain, parts } = pieces(text, cut);
   const { lanes, walk } = cut;
+  const { mask, packed, bias, noise } = text;
   // Owned keys: their number, their index, and the first query that sees them. None sees a hidden key.
   const keys = (i: number): string => wgsl`
     let s${i} = first + ${i * lanes}u + lane;
     let at${i} = key(b, g, s${i});
     var start${i} = ${firstQuery(`s${i}`)};
-    ${text.mask === null ? "" : `if (!open(b, s${i})) { start${i} = sizes.T; }`}`;
+    ${mask ? `let text${i} = text(b, s${i});` : ""}
+    ${mask && !packed ? `if (text${i} == 0) { start${i} = sizes.T; }` : ""}`;
+  // Which of the scores of the walked query belongs to an owned key.
+  const place = (i: number, u: number, batch: string): string =>
+    `((${batch} * sizes.H + g * heads + h${u}) * sizes.T + min(t${u}, sizes.T - 1u)) * sizes.S + min(s${i}, sizes.S - 1u)`;
+  const seen = (i: number, u: number): string =>
+    [`start${i} <= t${u}`, u > 0 ? `t${u} < sizes.T` : [], packed ? (shown(text, `text${i}`, `mine${u}`) ?? []) : []]
+      .flat()
+      .join(" && ");
   const slopes = (u: number): string => wgsl`
     let t${u} = t;
+    let h${u} = h;
     let row${u} = (b * sizes.T + min(t, sizes.T - 1u)) * sizes.H + g * heads + h;
     h++; t += u32(h == heads); h = select(h, 0u, h == heads);
     ${load(`q${u}`, "q", `row${u}`)}
     ${load(`d${u}`, "dout", `row${u}`)}
-    ${once(`lse${u}`, "f32", `lse[row${u}]`)}
-    ${once(`delta${u}`, "f32", `delta[row${u}]`)}
+    ${once(`lse${u}`, "f32", `side[row${u}]`)}
+    ${once(`delta${u}`, "f32", `side[sizes.delta + row${u}]`)}
+    ${packed ? once(`mine${u}`, "f32", textOfQuery(`t${u}`)) : ""}
     ${dots(`qk${u}_`, "k", `q${u}`)}
     ${dots(`dp${u}_`, "v", `d${u}`)}
-    ${owned((i) => `let p${u}_${i} = select(0f, exp(qk${u}_${i} * sizes.scale - lse${u}), start${i} <= t${u}${u > 0 ? ` && t${u} < sizes.T` : ""}); let ds${u}_${i} = p${u}_${i} * (dp${u}_${i} - delta${u}) * sizes.scale;`)}`;
+    ${owned(
+      (i) => wgsl`
+        let score${u}_${i} = qk${u}_${i} * sizes.scale${bias ? ` + bias[${place(i, u, "b * sizes.biasStep")}]` : ""};
+        let p${u}_${i} = select(0f, exp(score${u}_${i} - lse${u}), ${seen(i, u)});
+        let keep${u}_${i} = ${noise ? `keep(state, ${place(i, u, "b")})` : "1f"};
+        let w${u}_${i} = p${u}_${i} * keep${u}_${i};
+        let ds${u}_${i} = p${u}_${i} * (dp${u}_${i} * keep${u}_${i} - delta${u});`,
+    )}`;
   const trip = Array.from({ length: walk }, (_, u) => u);
   return program(
     text,
@@ -294,13 +379,14 @@ function gradKV(text: AttentionText, cut: Cut): string {
         ${repeat(walk, slopes)}
         ${add(
           "y",
-          trip.map((u) => ({ weight: `p${u}_`, y: `d${u}` })),
+          trip.map((u) => ({ weight: `w${u}_`, y: `d${u}` })),
         )}
         ${add(
           "x",
           trip.map((u) => ({ weight: `ds${u}_`, y: `q${u}` })),
         )}
       }
+      ${vectors((i, j) => `x${i}_${j} *= sizes.scale;`)}
       ${drain({ x: "dk", y: "dv" })}`,
   );
 }
@@ -317,5 +403,6 @@ export function lanesFamily(text: AttentionText, lanes: number, rows: number): A
     forward: () => forward(text, cut(64)),
     gradQ: () => gradQ(text, cut(32)),
     gradKV: () => gradKV(text, cut(32)),
+    gradBias: () => gradBias(text, cut(32)),
   };
 }

@@ -16,8 +16,11 @@ import {
   firstQuery,
   indices,
   lastKey,
+  noiseState,
   place,
   repeat,
+  shown,
+  textOfQuery,
 } from "./attention-text.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -110,9 +113,11 @@ function program(
   reads: readonly string[],
   writes: readonly string[],
   body: string,
+  batch?: string,
 ): string {
   return wgsl`
-    ${indices(text)}
+    ${indices(text, true)}
+    ${text.bias ? biasOf : ""}
     ${reads.map((name) => access(text, name, false)).join("\n")}
     ${writes.map((name) => access(text, name, true)).join("\n")}
     var<workgroup> panel: array<vec4f, ${2 * SIDE * PANEL}>;
@@ -120,33 +125,59 @@ function program(
     var<workgroup> edge: array<f32, ${SIDE * 8}>;
     @compute @workgroup_size(${THREADS})
     fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-      ${place(owns, SIDE)}
+      ${place(owns, SIDE, batch)}
+      ${noiseState(text)}
       let x = thread % 8u;
       let y = thread / 8u;
       let line = thread / 4u;
       let vectors = (sizes.E + 3u) / 4u;
-      for (var e0 = 0u; e0 < ${text.E > SIDE * MOST_CHUNKS ? "vectors" : "1u"}; e0 += ${8 * MOST_CHUNKS}u) {
+      for (var e0 = 0u; e0 < ${writes.length > 0 && text.E > SIDE * MOST_CHUNKS ? "vectors" : "1u"}; e0 += ${8 * MOST_CHUNKS}u) {
         ${body}
       }
     }`;
 }
 
-/** Index and last visible key of a thread's owned queries. */
-const queries = two(
-  (i) => wgsl`
-  let at${i} = query(b, g, first + y + ${16 * i}u);
-  let last${i} = min((first + y + ${16 * i}u) / heads + sizes.past, sizes.S - 1u);`,
-);
+/** Four biases. */
+const biasOf = "fn bias_of(at: vec4u) -> vec4f { return vec4f(bias[at.x], bias[at.y], bias[at.z], bias[at.w]); }";
 
-/** The loop over squares of keys. In it, sees0 … 3 tell which of its columns each of a thread's rows sees. */
-const overKeys = ({ mask }: AttentionText, body: string): string => wgsl`
+/** A thread's owned queries: their index, the last key they may see, their text, and where their scores and biases lie. */
+const queries = ({ packed, bias, noise }: AttentionText): string =>
+  two(
+    (i) => wgsl`
+      let row${i} = first + y + ${16 * i}u;
+      let at${i} = query(b, g, row${i});
+      let last${i} = min(row${i} / heads + sizes.past, sizes.S - 1u);
+      ${packed ? `let mine${i} = ${textOfQuery(`row${i} / heads`)};` : ""}
+      ${noise ? `let scores${i} = scores(b, g, row${i});` : ""}
+      ${bias ? `let bias${i} = scores(b * sizes.biasStep, g, row${i});` : ""}`,
+  );
+
+/** The columns s of a square of keys from base on; sees0 and 1 tell which of them each of a thread's rows sees. */
+const keys = (text: AttentionText): string => wgsl`
+  let s = base + 4u * x + vec4u(0, 1, 2, 3);
+  ${text.mask ? `let texts = vec4f(${four((j) => `text(b, s[${j}])`, ", ")});` : ""}
+  ${two((i) => `let sees${i} = (s <= vec4u(last${i}))${shownColumns(text, i)};`)}`;
+const shownColumns = (text: AttentionText, i: number): string =>
+  text.mask ? ` & vec4<bool>(${four((j) => shown(text, `texts[${j}]`, `mine${i}`) ?? "", ", ")})` : "";
+
+/** The loop over squares of keys that owned queries may see. */
+const overKeys = (text: AttentionText, body: string): string => wgsl`
   let end = ${lastKey(SIDE)};
   for (var base = 0u; base < end; base += ${SIDE}u) {
-    let s = base + 4u * x + vec4u(0, 1, 2, 3);
-    ${mask === null ? "" : `let shown = vec4<bool>(${four((j) => `open(b, s[${j}])`, ", ")});`}
-    ${two((i) => `let sees${i} = (s <= vec4u(last${i}))${mask === null ? "" : " & shown"};`)}
+    ${keys(text)}
     ${body}
   }`;
+
+/** Scores of row i, given products. */
+const score = ({ bias }: AttentionText, i: number): string =>
+  `p${i} * sizes.scale${bias ? ` + bias_of(bias${i} + min(s, vec4u(sizes.S - 1u)))` : ""}`;
+
+/** Declares ds0 and 1, the slopes of the scores of owned queries and a square of keys. */
+const slopesOfQueries = (text: AttentionText): string => wgsl`
+  ${products("p", owned("q", "query"), walked("k", "key"))}
+  ${products("ds", owned("dout", "query"), walked("v", "key"))}
+  ${two((i) => `ds${i} = select(vec4f(), exp(${score(text, i)} - lse${i}) * (ds${i}${text.noise ? ` * keep(state, scores${i} + s)` : ""} - delta${i}), sees${i});`)}`;
+const sidesOfQueries = two((i) => `let lse${i} = side[at${i}]; let delta${i} = side[sizes.delta + at${i}];`);
 
 /** Reduces one float a thread and row, kept in edge, along the rows. */
 const along = (i: number, join: (a: string, b: string) => string): string =>
@@ -160,14 +191,14 @@ const forward = (text: AttentionText): string =>
     ["q", "k", "v"],
     ["out"],
     wgsl`
-      ${queries}
+      ${queries(text)}
       ${zeros(text, "o")}
       ${two((i) => `var peak${i} = LOWEST; var total${i} = 0f;`)}
       ${overKeys(
         text,
         wgsl`
           ${products("p", owned("q", "query"), walked("k", "key"))}
-          ${two((i) => `p${i} = select(vec4f(LOWEST), p${i} * sizes.scale, sees${i}); edge[(y + ${16 * i}u) * 8u + x] = max(max(p${i}.x, p${i}.y), max(p${i}.z, p${i}.w));`)}
+          ${two((i) => `p${i} = select(vec4f(LOWEST), ${score(text, i)}, sees${i}); edge[(y + ${16 * i}u) * 8u + x] = max(max(p${i}.x, p${i}.y), max(p${i}.z, p${i}.w));`)}
           workgroupBarrier();
           // A new peak fades what was summed under the old one. Totals stay apart by thread until the end.
           ${two(
@@ -176,7 +207,8 @@ const forward = (text: AttentionText): string =>
               let fade${i} = exp(peak${i} - peak_${i});
               peak${i} = peak_${i};
               p${i} = select(vec4f(), exp(p${i} - peak${i}), sees${i});
-              total${i} = total${i} * fade${i} + dot(p${i}, vec4f(1));`,
+              total${i} = total${i} * fade${i} + dot(p${i}, vec4f(1));
+              ${text.noise ? `p${i} *= keep(state, scores${i} + s);` : ""}`,
           )}
           ${eachSum(text, (c, i) => `o${c}_${i} *= fade${i};`)}
           ${share("p")}
@@ -190,7 +222,7 @@ const forward = (text: AttentionText): string =>
       ${two((i) => `if (x == 0u && first + y + ${16 * i}u < owned) { lse[at${i}] = select(0f, log(total${i}) + peak${i}, total${i} > 0); }`)}`,
   );
 
-/** dq = Σ ds·k with ds = scale · p · (dout·v − delta) and p = exp(score − lse). */
+/** dq = scale · Σ ds·k with ds = p · (dout·v − delta) and p = exp(score − lse). */
 const gradQ = (text: AttentionText): string =>
   program(
     text,
@@ -198,22 +230,60 @@ const gradQ = (text: AttentionText): string =>
     ["q", "k", "v", "dout"],
     ["dq"],
     wgsl`
-      ${queries}
-      ${two((i) => `let lse${i} = lse[at${i}]; let delta${i} = delta[at${i}];`)}
+      ${queries(text)}
+      ${sidesOfQueries}
       ${zeros(text, "z")}
       ${overKeys(
         text,
         wgsl`
-          ${products("p", owned("q", "query"), walked("k", "key"))}
-          ${products("ds", owned("dout", "query"), walked("v", "key"))}
-          ${two((i) => `ds${i} = select(vec4f(), exp(p${i} * sizes.scale - lse${i}) * (ds${i} - delta${i}) * sizes.scale, sees${i});`)}
+          ${slopesOfQueries(text)}
           ${share("ds")}
           ${accumulate(text, "z", walked("k", "key"))}`,
       )}
+      ${eachSum(text, (c, i) => `z${c}_${i} *= sizes.scale;`)}
       ${store(text, "z", "dq", "query")}`,
   );
 
-/** dv = Σ p·dout and dk = Σ ds·q over the queries of all heads of the group, with p and ds as in `gradQ`. */
+/** dbias = ds, summed over the batches that share a bias; zeros where no owned query may see a key. */
+const gradBias = (text: AttentionText): string =>
+  program(
+    text,
+    "queries",
+    ["q", "k", "v", "dout"],
+    [],
+    wgsl`
+      let end = ${lastKey(SIDE)};
+      for (var base = 0u; base < sizes.S; base += ${SIDE}u) {
+        ${two((i) => `var sum${i} = vec4f();`, " ")}
+        for (var b = batch; b < sizes.B && base < end; b += sizes.batches) {
+          ${queries(text)}
+          ${sidesOfQueries}
+          ${keys(text)}
+          ${slopesOfQueries(text)}
+          ${two((i) => `sum${i} += ds${i};`, " ")}
+        }
+        ${two(
+          (i) => wgsl`
+            if (first + y + ${16 * i}u < owned) {
+              let at = scores(batch, g, first + y + ${16 * i}u) + base + 4u * x;
+              ${four((j) => `if (base + 4u * x + ${j}u < sizes.S) { dbias[at + ${j}u] = sum${i}[${j}]; }`)}
+            }`,
+        )}
+      }`,
+    "batch",
+  );
+
+/** Which columns r of a square of queries see each owned key i. */
+const seenBy = (text: AttentionText, i: number): string => {
+  const reached = `(r >= vec4u(start${i})) & (r < vec4u(rows))`;
+  if (!text.mask) return reached;
+  const each = text.packed
+    ? four((j) => shown(text, `text${i}`, `mine[${j}]`) ?? "", ", ")
+    : shown(text, `text${i}`, "");
+  return `${reached} & vec4<bool>(${each})`;
+};
+
+/** dv = Σ p·dout and dk = scale · Σ ds·q over the queries of all heads of the group, with p and ds as in `gradQ`. */
 const gradKV = (text: AttentionText): string =>
   program(
     text,
@@ -223,27 +293,33 @@ const gradKV = (text: AttentionText): string =>
     wgsl`
       // The first row whose query sees each owned key; no row sees a hidden key.
       ${two((i) => `let s${i} = first + y + ${16 * i}u; let start${i} = ${firstQuery(`s${i}`)} * heads;`)}
-      ${text.mask === null ? "" : two((i) => `let open${i} = open(b, s${i});`)}
+      ${text.mask ? two((i) => `let text${i} = text(b, s${i});`) : ""}
       ${zeros(text, "z")}
       ${zeros(text, "w")}
       let end = rows;
       for (var base = ${firstQuery("first")} * heads; base < end; base += ${SIDE}u) {
         let r = base + 4u * x + vec4u(0, 1, 2, 3);
         let at = vec4u(${four((j) => `query(b, g, r[${j}])`, ", ")});
-        let lses = vec4f(${four((j) => `lse[at[${j}]]`, ", ")});
-        let deltas = vec4f(${four((j) => `delta[at[${j}]]`, ", ")});
+        let lses = vec4f(${four((j) => `side[at[${j}]]`, ", ")});
+        let deltas = vec4f(${four((j) => `side[sizes.delta + at[${j}]]`, ", ")});
+        ${text.packed ? `let mine = vec4f(${four((j) => textOfQuery(`r[${j}] / heads`), ", ")});` : ""}
+        ${text.noise ? `let scores_at = vec4u(${four((j) => `scores(b, g, r[${j}])`, ", ")});` : ""}
+        ${text.bias ? `let bias_at = vec4u(${four((j) => `scores(b * sizes.biasStep, g, r[${j}])`, ", ")});` : ""}
         ${products("p", owned("k", "key"), walked("q", "query"))}
         ${products("ds", owned("v", "key"), walked("dout", "query"))}
         ${two(
           (i) => wgsl`
-            p${i} = select(vec4f(), exp(p${i} * sizes.scale - lses), (r >= vec4u(start${i})) & (r < vec4u(rows))${text.mask === null ? "" : ` & vec4<bool>(open${i})`});
-            ds${i} = p${i} * (ds${i} - deltas) * sizes.scale;`,
+            p${i} = select(vec4f(), exp(p${i} * sizes.scale${text.bias ? ` + bias_of(bias_at + min(s${i}, sizes.S - 1u))` : ""} - lses), ${seenBy(text, i)});
+            ${text.noise ? `let keep${i} = keep(state, scores_at + s${i});` : ""}
+            ds${i} = p${i} * (ds${i}${text.noise ? ` * keep${i}` : ""} - deltas);
+            ${text.noise ? `p${i} *= keep${i};` : ""}`,
         )}
         ${share("p")}
         ${accumulate(text, "w", walked("dout", "query"))}
         ${share("ds")}
         ${accumulate(text, "z", walked("q", "query"))}
       }
+      ${eachSum(text, (c, i) => `z${c}_${i} *= sizes.scale;`)}
       ${store(text, "z", "dk", "key")}
       ${store(text, "w", "dv", "key")}`,
   );
@@ -255,4 +331,5 @@ export const tilesFamily = (text: AttentionText): AttentionFamily => ({
   forward: () => forward(text),
   gradQ: () => gradQ(text),
   gradKV: () => gradKV(text),
+  gradBias: () => gradBias(text),
 });

@@ -1,5 +1,5 @@
 /** @file Random numbers that are a pure function of seed, step, name and index. */
-import { streamLowering, uniformInline } from "../kernels/random.ts";
+import { streamHalvesLowering, streamLowering, uniformInline } from "../kernels/random.ts";
 import type { Shape } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { elementwise, fill, less, mul, scale, sub } from "./elementwise.ts";
@@ -22,7 +22,8 @@ export function keyOf(name: string): number {
 
 /** The state of the stream of numbers that (seed, step, key) begins. */
 const streamOf = (seed: number, step: number, key: number): number => mix(mix(mix(seed) ^ step) ^ key);
-const noiseOf = (state: number, index: number): number => ((mix(state ^ index) >>> 9) + 0.5) / 2 ** 23;
+/** Number `index` of a stream in that state. */
+export const noiseOf = (state: number, index: number): number => ((mix(state ^ index) >>> 9) + 0.5) / 2 ** 23;
 
 /** The uniform number of (seed, step, key, index), in (0, 1), with 23 random bits: exact in f32. */
 export const uniformAt = (seed: number, step: number, key: number, index: number): number =>
@@ -36,6 +37,22 @@ const streamOp: Op<{ readonly key: number }> = {
   kernel: streamLowering,
   vjp: () => [null],
 };
+
+// For kernels that make noise inside and have no binding to spare: as floats it can stand among other floats.
+const streamHalvesOp: Op<{ readonly key: number }> = {
+  ...streamOp,
+  name: "streamHalves",
+  infer: () => [{ shape: [2], dtype: "f32" }],
+  reference: ([clock], { attrs: { key } }) => {
+    const state = streamOf(clock![0]!, clock![1]!, key);
+    return [Float64Array.of(state >>> 16, state & 0xffff)];
+  },
+  kernel: streamHalvesLowering,
+};
+
+/** The state of the stream behind `uniform(clock, name, …)` as two floats, its upper and its lower 16 bits: f32 [2]. */
+export const streamHalves = (clock: Tensor, name: string): Tensor =>
+  apply(streamHalvesOp, [clock], { key: keyOf(name) });
 
 const uniformOp: Op<{ readonly shape: Shape }> = {
   ...elementwise<{ readonly shape: Shape }>({

@@ -56,7 +56,22 @@ const refused: readonly (readonly [string, () => unknown, string])[] = [
   [
     "attention's mask",
     () => attention(x(1, 2, 1, 4), x(1, 2, 1, 4), x(1, 2, 1, 4), x(2, 2), attrs),
-    "attention: the key mask [2, 2] must be [1, 2].",
+    "attention: the key mask f32 [2, 2] must be f32 or i32 [1, 2].",
+  ],
+  [
+    "attention's bias",
+    () => attention(x(2, 2, 1, 4), x(2, 3, 1, 4), x(2, 3, 1, 4), null, attrs, x(1, 1, 3, 2)),
+    "attention: the bias [1, 1, 3, 2] must be [1 or 2, 1, 2, 3].",
+  ],
+  [
+    "packed attention",
+    () => attention(x(1, 2, 1, 4), x(1, 2, 1, 4), x(1, 2, 1, 4), null, { ...attrs, packed: true }),
+    "attention: packed rows need the numbers of their texts as a mask [1, 2].",
+  ],
+  [
+    "attention over halves",
+    () => attention(x(1, 2, 1, 4), trace.input("half", [1, 2, 1, 4], "f16"), x(1, 2, 1, 4), null, attrs),
+    "attention: k is f16, wants f32; cast it first.",
   ],
   ["rope", () => rope(x(1, 2, 1, 4), i(1, 2), x(9, 6)), "rope: x [1, 2, 1, 4], positions i32 [1, 2], table [9, 6]"],
   ["gather", () => gather(x(4, 2), x(3)), "gather: table [4, 2], ids f32: wants [V, D] and i32."],
