@@ -18,6 +18,7 @@ import { randomBase } from "./base.ts";
 import { configTable } from "./config-table.ts";
 import { keeping } from "./keeping.ts";
 import { mergeable, merging, mergingWith } from "./merging.ts";
+import { mixing, mixingWith } from "./mixing.ts";
 import { tinyGpt2, tinyLlama } from "./models.ts";
 import type { Exception, Property, Subject, Tolerance } from "./property.ts";
 import { drawsNoise } from "./rig.ts";
@@ -94,6 +95,9 @@ export function describeMethod<Input>(
   });
 }
 
+/** Whether rows of one batch may have it or not: not what changes the parameters that they share. */
+const shares = (method: Adapted | undefined): boolean => method?.adaptation.param === undefined;
+
 /** The properties that make sense for a method; those that hang on what it is say so by their name. */
 function propertiesOf(
   model: Model,
@@ -118,6 +122,8 @@ function propertiesOf(
     ...training,
     drawsNoise(model, adapter) ? noisy : accumulating,
     ...keeping,
+    mixing,
+    ...companions.filter((c) => shares(c) && shares(adapter.methods[0])).map(mixingWith),
     mergeable,
     ...(except.merge === undefined ? [...merging, ...companions.filter(folds).map(mergingWith)] : []),
     ...companions.map(besides),

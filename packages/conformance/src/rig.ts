@@ -7,6 +7,7 @@ import {
   declareBase,
   type Layer,
   type Loaded,
+  mixed,
   type Model,
   type NamedValues,
   openScope,
@@ -144,6 +145,27 @@ export const logits = (rig: Rig, attached: readonly Attached[] = []): Promise<Va
     program.dispose();
     return y;
   });
+
+/** Logits of a batch whose rows choose among the adapters: 1 for the first, 0 for none. */
+export const mixedLogits = (rig: Rig, attached: readonly Attached[], rows: readonly number[]): Promise<Values> =>
+  withStore(rig, attached, async (store) => {
+    const stacks = attached.map(({ adapter }) => adapter.layers);
+    const build = (trace: Trace): Outputs => {
+      const layer = mixed(trace.input("adapter", [B], "i32"), stacks);
+      const options = { train: false, model: rig.model.info, dtypeOf: (name: string) => storedType(rig.base, name) };
+      return { y: forward(rig, openScope(trace, [layer], options)) };
+    };
+    const program = await rig.runtime.compile(store, build);
+    const { y = new Float64Array() } = await program.run({ ...inputsOf(rig, attached), adapter: rows });
+    program.dispose();
+    return y;
+  });
+
+/** The logits of one row: those of its real tokens, which are the last. */
+export const rowOf = (logits: Values, row: number, size = Infinity): Values => {
+  const length = logits.length / B;
+  return logits.slice((row + 1) * length - Math.min(size, length), (row + 1) * length);
+};
 
 /** The loss of a training pass, penalties included. */
 export function lossOf(rig: Rig, trace: Trace, attached: readonly Attached[], options: PassOptions): Tensor {

@@ -6,6 +6,7 @@ export { widenHalf } from "./half.ts";
 export { copyOf, type Init, kaimingUniform, normal, ones, type Rng, rngOf, uniformWithin, zeros } from "./init.ts";
 export type { Interchange, InterchangeContext, JsonObject, NamedValues, ShapedValues } from "./interchange.ts";
 export { merge } from "./merge.ts";
+export { mixed, type Mixture } from "./mixture.ts";
 export {
   type Adaptation,
   type Adapted,

@@ -3,6 +3,7 @@ import { cast, dropout, type DType, linear, type Shape, type Tensor, type Trace,
 import { AdaptError } from "./errors.ts";
 import type { Init } from "./init.ts";
 import type { Adaptation, Adapted, Attachment, Here, OwnOptions } from "./method.ts";
+import { crossings, type Leads, type Mixture } from "./mixture.ts";
 import type { ModelInfo } from "./model.ts";
 import type { Progress } from "./progress.ts";
 import { type Kind, type Kinds, type Next, type Site, siteOf, type SiteSpec } from "./site.ts";
@@ -15,6 +16,8 @@ export interface Layer {
   /** Its name, for messages. */
   readonly name: string;
   readonly adaptation: Adaptation;
+  /** Stacks among which the rows of a batch choose, in the place of a single one. */
+  readonly mixture?: Mixture;
 }
 
 /** A parameter that a method owns. */
@@ -64,6 +67,8 @@ export interface Scope {
   linear(x: Tensor, spec: SiteSpec & { readonly in: number; readonly out: number }): Tensor;
   /** The model's own dropout: acts while training. */
   dropout(x: Tensor, p: number): Tensor;
+  /** Seed and step, u32 [2]: what noise depends on, beside its name. */
+  clock(): Tensor;
 }
 
 /**
@@ -131,6 +136,43 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     bias: () => biasOf(site),
   });
 
+  const { model } = options;
+  const leads: Leads = new Map();
+  /** What layers make of a site: `base`, and around it, from inside out, those that attach there; null if none does. */
+  const wrapped = <K extends Kind>(
+    kind: K,
+    site: Site<K>,
+    some: readonly Layer[],
+  ): ((base: Next<K>) => Next<K>) | null => {
+    // What a residual gets comes out of the sublayer: there the innermost method is met first.
+    const order = kind === "residual" ? some.toReversed() : some;
+    const attached = order.flatMap(
+      (layer): { readonly layer: Layer; readonly around: (next: Next<K>) => Next<K> }[] => {
+        if (layer.mixture !== undefined) {
+          const { index, stacks } = layer.mixture;
+          const through = stacks.map((stack) => wrapped(kind, site, stack));
+          return [
+            {
+              layer,
+              around: (next) => (input) => crossings[kind]({ site, model, input, next, through }, index, leads),
+            },
+          ];
+        }
+        // The attachment under key K is for kind K: Adaptation says so, but an indexed access cannot.
+        const attachment = layer.adaptation[kind] as Attachment<K> | undefined;
+        if (attachment === undefined || !chosen(attachment, site, options.model)) return [];
+        return [{ layer, around: (next) => (input) => attachment.wrap(input, next, here(layer, site)) }];
+      },
+    );
+    if (attached.length === 0) return null;
+    return (base) =>
+      attached.reduce<Next<K>>(
+        (next, { layer, around }, i) =>
+          i === 0 ? around(next) : reaching(site, layer, attached[i - 1]?.layer, next, around),
+        base,
+      );
+  };
+
   const onion = <K extends Kind>(
     kind: K,
     site: Site<K>,
@@ -138,31 +180,7 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     base: Next<K>,
   ): Kinds[K]["output"] => {
     meet(site);
-    let next = base;
-    let inner: Layer | null = null;
-    // What a residual gets comes out of the sublayer: there the innermost method is met first.
-    for (const layer of kind === "residual" ? layers.toReversed() : layers) {
-      // The attachment under key K is for kind K: Adaptation says so, but an indexed access cannot.
-      const attachment = layer.adaptation[kind] as Attachment<K> | undefined;
-      if (attachment === undefined || !chosen(attachment, site, options.model)) continue;
-      const below = next;
-      const hidden: Layer | null = inner;
-      next = (x) => {
-        let reached = hidden === null;
-        const watch: Next<K> = (y) => {
-          reached = true;
-          return below(y);
-        };
-        const result = attachment.wrap(x, watch, here(layer, site));
-        if (!reached)
-          throw new AdaptError(
-            `${layer.name} replaces ${site.path} and so hides ${hidden?.name}; leave ${site.path} out of one of them, or change their order.`,
-          );
-        return result;
-      };
-      inner = layer;
-    }
-    return next(input);
+    return (wrapped(kind, site, layers)?.(base) ?? base)(input);
   };
 
   const scopeAt = (path: string): Scope => {
@@ -183,10 +201,33 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
         options.train && p > 0
           ? trace.within(path, () => dropout(x, p, () => uniform(clock(), `dropout ${path}`, x.shape)))
           : x,
+      clock,
     };
   };
   return scopeAt("");
 }
+
+/** What a layer makes of a site. @throws {AdaptError} if it never reaches the layer inside it. */
+const reaching =
+  <K extends Kind>(
+    { path }: Site<K>,
+    layer: Layer,
+    hidden: Layer | undefined,
+    next: Next<K>,
+    around: (next: Next<K>) => Next<K>,
+  ): Next<K> =>
+  (input) => {
+    let reached = false;
+    const result = around((x) => {
+      reached = true;
+      return next(x);
+    })(input);
+    if (!reached)
+      throw new AdaptError(
+        `${layer.name} replaces ${path} and so hides ${hidden?.name}; leave ${path} out of one of them, or change their order.`,
+      );
+    return result;
+  };
 
 /** Whether an attachment is for this site of a model. */
 export const chosen = <K extends Kind>({ at, exclude }: Attachment<K>, site: Site<K>, model: ModelInfo): boolean =>
