@@ -2,7 +2,7 @@
 import { adapt, decodeAdapter, encodeAdapter, type NamedValues } from "@graftml/peft";
 import { sizeOf } from "@graftml/tensor";
 import { expect } from "vitest";
-import type { Property, Subject } from "./property.ts";
+import { distance, type Property, type Subject } from "./property.ts";
 import { logits, shaken, started } from "./rig.ts";
 
 /** An adapter with values that are all its own, and its files. */
@@ -10,6 +10,10 @@ async function saved({ rig, adapter }: Subject) {
   const loaded = shaken(await started(rig, adapter));
   return { loaded, files: encodeAdapter(adapter, rig.model, loaded.state) };
 }
+
+/** Elements of all shapes. */
+const total = (shapes: Iterable<{ readonly shape: readonly number[] }>): number =>
+  Array.from(shapes, ({ shape }) => sizeOf(shape)).reduce((a, b) => a + b, 0);
 
 /** What is saved, and what is read again. */
 export const keeping: readonly Property[] = [
@@ -23,6 +27,18 @@ export const keeping: readonly Property[] = [
       expect(await logits(rig, [read])).toEqual(await logits(rig, [loaded]));
       expect(encodeAdapter(read.adapter, rig.model, read.state)).toEqual(files);
     },
+    unless: {
+      declared: "unfolded",
+      says: "comes back from its files in a plainer form: the same logits, the same files again",
+      check: async (subject) => {
+        const { rig, method, tolerance } = subject;
+        const { loaded, files } = await saved(subject);
+        const read = decodeAdapter(files, rig.model, [method], { id: "other" });
+        expect(read.adapter.methods[0]?.config).not.toEqual(loaded.adapter.methods[0]?.config);
+        expect(distance(await logits(rig, [loaded]), await logits(rig, [read]))).toBeLessThan(tolerance.logits);
+        expect(encodeAdapter(read.adapter, rig.model, read.state).tensors).toEqual(files.tensors);
+      },
+    },
   },
   {
     says: "has its own values in its files and nothing else, under names without its id",
@@ -30,11 +46,19 @@ export const keeping: readonly Property[] = [
       const { rig, adapted } = subject;
       const { files, loaded } = await saved(subject);
       const owned = loaded.adapter.owned.filter((o) => o.persist === true);
-      const total = (shapes: Iterable<{ readonly shape: readonly number[] }>): number =>
-        Array.from(shapes, ({ shape }) => sizeOf(shape)).reduce((a, b) => a + b, 0);
       expect(total(files.tensors.values())).toBe(total(owned));
       for (const id of ["default2", "foodefault_bar", "model", "weight"])
         expect(encodeAdapter(adapt(rig.model, [adapted], { id }), rig.model, loaded.state)).toEqual(files);
+    },
+    unless: {
+      declared: "unfolded",
+      says: "has the values of its plainer form in its files and nothing else",
+      check: async (subject) => {
+        const { files } = await saved(subject);
+        const { adapter } = decodeAdapter(files, subject.rig.model, [subject.method]);
+        const owned = adapter.owned.filter((o) => o.persist === true);
+        expect(total(files.tensors.values())).toBe(total(owned));
+      },
     },
   },
   {

@@ -16,6 +16,8 @@ export type Exception =
   | "merge"
   /** Hugging Face PEFT has it. */
   | "interchange"
+  /** Its files hold what it trains, value by value. */
+  | "unfolded"
   /** One can lie under another of its kind. */
   | "stack";
 

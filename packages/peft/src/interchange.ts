@@ -26,6 +26,8 @@ export interface InterchangeContext {
 export interface Interchange<C> {
   /** "LORA" */
   readonly peftType: string;
+  /** Whether PEFT's files can say this; default: always. What they cannot is saved in files of ours. */
+  holds?(config: C, context: InterchangeContext): boolean;
   /** The method's part of adapter_config.json. */
   toConfig(config: C, context: InterchangeContext): JsonObject;
   /** The method's configuration from adapter_config.json; the result is validated like a user's. */
@@ -34,7 +36,10 @@ export interface Interchange<C> {
   readonly prefix?: string;
   /** The same for modules of the base that are saved whole; default likewise. */
   readonly modulesPrefix?: string;
-  /** Only where layouts differ (a prefix packs all layers in one tensor). Names are without what stands before them. */
+  /**
+   * Only where layouts differ (a prefix packs all layers in one tensor). Names are without what stands before them. What is
+   * saved may be a plainer form of what is trained (what an MLP made); `toConfig` then describes that.
+   */
   readonly tensors?: {
     pack(owned: NamedValues, context: InterchangeContext): NamedValues;
     unpack(file: NamedValues, context: InterchangeContext): NamedValues;

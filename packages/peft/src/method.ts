@@ -23,6 +23,8 @@ export interface Attachment<K extends Kind> {
   readonly exclude?: Target;
   /** What the configuration names besides: each must name a site of `at`, or the user has misspelt it. */
   readonly mentions?: readonly Mention[];
+  /** Whether a model may have no such sites (no `positions` where they are relative); default false. */
+  readonly optional?: boolean;
   readonly wrap: Wrap<K>;
 }
 

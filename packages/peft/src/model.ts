@@ -88,4 +88,6 @@ export interface Base {
   names(): Iterable<string>;
   /** Values; f16 parameters as 16-bit words. */
   read(name: string): Promise<Source>;
+  /** Token ids of a text, as the model's own tokenizer begins and ends one; absent where there is no tokenizer. */
+  readonly encode?: (text: string) => readonly number[];
 }

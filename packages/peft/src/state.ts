@@ -65,18 +65,19 @@ export function encodeAdapter<Batch>(
       taskType === undefined ? (taskTypes.find(([end]) => end.test(model.info.architecture))?.[1] ?? null) : taskType,
   };
   const [first, ...others] = adapter.methods;
-  const interchange = others.length === 0 ? first?.method.interchange : undefined;
+  const context = contextOf(model);
+  const theirs = others.length === 0 ? first?.method.interchange : undefined;
+  // The interchange is the method's own and so is the configuration: Adapted has forgotten their common type.
+  const interchange = theirs?.holds?.(first?.config as never, context) === false ? undefined : theirs;
   if (first !== undefined && interchange !== undefined) {
-    const context = contextOf(model);
     const { prefix = PREFIX, modulesPrefix = PREFIX, peftType, tensors } = interchange;
     const parameters = new Set(context.sites.flatMap((s) => (s.kind === "param" ? [s.path] : [])));
     const [modules, own] = partition(state, (name) => inModules(adapter.modules, name) && parameters.has(name));
     const packed = tensors?.pack(own, context) ?? own;
     return {
-      // The interchange is the method's own and so is the configuration: Adapted has forgotten their common type.
       config: {
         ...common,
-        ...interchange.toConfig(first.config as never, context),
+        ...interchange.toConfig(first.config as never, context), // as above
         modules_to_save: adapter.modules.length > 0 ? adapter.modules : null,
         peft_type: peftType,
         peft_version: PEFT_VERSION,

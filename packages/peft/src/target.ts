@@ -61,7 +61,7 @@ export function checkTarget(
 
 /**
  * Checks what an attachment names against the sites of its kind: every word of its target, whatever else it mentions, and
- * that its exclusions leave something.
+ * that its exclusions leave something. An optional one may match nothing at all.
  * @throws {TargetError} saying what matches nothing.
  */
 export function checkAttachment<K extends Kind>(
@@ -71,7 +71,8 @@ export function checkAttachment<K extends Kind>(
   sites: readonly Site[],
   model: ModelInfo,
 ): void {
-  const { at, exclude, mentions = [] } = attachment;
+  const { at, exclude, mentions = [], optional = false } = attachment;
+  if (optional && sites.every((s) => s.kind !== kind || !covers(at, s, model))) return;
   checkTarget(method, kind, at, sites, model);
   const targeted = sites.filter((s) => s.kind === kind && covers(at, s, model));
   for (const { what, at: mention } of mentions)
