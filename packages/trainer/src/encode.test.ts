@@ -43,6 +43,16 @@ describe("encoding a prompt and its completion", () => {
     expect(labels).toEqual([-100, -100, 99, ...code("d"), 2]);
   });
 
+  it("leaves the prompt its blanks where these are other tokens before further text", () => {
+    // Two line ends are one token at the end of a text, and two before anything else.
+    const blanks = (text: string): number[] =>
+      (text.match(/\n\n$|[^]/g) ?? []).map((t) => (t === "\n\n" ? 98 : t.charCodeAt(0)));
+    const decode = (ids: readonly number[]): string =>
+      ids.map((id) => (id === 98 ? "\n\n" : String.fromCharCode(id))).join("");
+    const { labels } = encodePair("a\n\n", "b", { ...options, encode: blanks, decode });
+    expect(labels).toEqual([-100, -100, -100, ...code("b"), 2]);
+  });
+
   it("is not misled by an end token that the template puts after the prompt", () => {
     const closed = { ...options, encode: (t: string) => [...encode(t), 2] };
     expect(encodePair("x", "y", closed).labels).toEqual([-100, -100, ...code("y"), 2]);
