@@ -63,7 +63,7 @@ export function chatTemplate(source: string, names: Readonly<Record<string, stri
       const { text, spans } = marks ? fromMarks(write(turns, false)) : fromPrefixes(turns, plain, file);
       const last = turns.at(-1);
       const end = spans.at(-1)?.[1] ?? 0;
-      const ended = last?.role !== ASSISTANT || !text.slice(0, end).endsWith(last.content.trim());
+      const ended = last?.role !== ASSISTANT || !text.slice(0, end).trimEnd().endsWith(last.content.trim());
       return { text: ended ? text : text.slice(0, end), spans, ended };
     },
   };
@@ -126,17 +126,28 @@ function fromPrefixes(
     // A template may say less than it asks with: some open a thought that the answer itself does not begin with.
     const start = commonPrefix(text, write(before, true));
     if (i > 0 && start < write(before).length) throw new StateError(unstable(file, i));
-    const ending = write(turns.slice(0, i + 1));
-    if (text.startsWith(ending)) return [[start, ending.trimEnd().length]];
-    // Earlier turns may be written otherwise than the last one, without their thoughts; but they end like it.
-    const said = content.trim();
-    const [at, there] = [ending.lastIndexOf(said), text.indexOf(said, start)];
-    if (said === "" || at < 0 || there < 0) throw new StateError(unstable(file, i));
-    const [own, full] = [ending.slice(at + said.length), text.slice(there + said.length)];
-    const end = own.slice(0, commonPrefix(own, full)).trimEnd();
-    return [[start, there + said.length + end.length]];
+    const end = endOf(content, { text, start, ending: write(turns.slice(0, i + 1)) });
+    if (end === undefined) throw new StateError(unstable(file, i));
+    return [[start, end]];
   });
   return { text, spans };
+}
+
+/**
+ * Where a turn ends in a chat, given the chat that ends with it. Earlier turns may be written otherwise than the last one,
+ * without their thoughts; but what follows their content is the same.
+ */
+function endOf(
+  content: string,
+  { text, start, ending }: { readonly text: string; readonly start: number; readonly ending: string },
+): number | undefined {
+  const said = [content, content.trim()].find((part) => part !== "" && ending.includes(part, start));
+  const mark = said === undefined ? ending.slice(start) : ending.slice(ending.lastIndexOf(said) + said.length);
+  if (text.startsWith(ending)) return ending.length - mark.length + mark.trimEnd().length;
+  const there = said === undefined ? -1 : text.indexOf(said, start);
+  if (said === undefined || there < 0) return undefined;
+  const behind = there + said.length;
+  return behind + mark.slice(0, commonPrefix(mark, text.slice(behind))).trimEnd().length;
 }
 
 const unstable = (file: string, turn: number): string =>
