@@ -1,17 +1,18 @@
 /** @file `graft inspect`: what a model offers, what methods do with it, what that needs, and what rows look like. */
 import type { Adapter, Site } from "@graftml/peft";
 import { sites } from "@graftml/peft";
-import { IGNORE, show } from "@graftml/tensor";
+import { show } from "@graftml/tensor";
 import { type Example, planRun } from "@graftml/trainer";
 import { deviceOf, openRuntime } from "../device.ts";
-import { NoDevice } from "../errors.ts";
-import { openGiven, readGiven } from "../inputs.ts";
-import { finish, paint, showFile, table } from "../io.ts";
+import { NoDevice, UsageError } from "../errors.ts";
+import { type Given, needed, openGiven, readGiven } from "../inputs.ts";
+import { finish, type Io, paint, showFile, table } from "../io.ts";
 import { readData, trainerRun } from "../plan.ts";
 import { memory, percent, thousands, totalBytes } from "../render.ts";
 import { parseRun } from "../run-file.ts";
 import { countParameters, type Session } from "../session.ts";
-import type { Command } from "../verbs.ts";
+import type { Command, Options } from "../verbs.ts";
+import { showTokens } from "./tokens.ts";
 
 /** Rows whose tokens are shown. */
 const SHOWN_ROWS = 2;
@@ -20,6 +21,7 @@ export const inspect: Command = async (io, args, options) => {
   const given = readGiven(args);
   const session = await openGiven(parseRun(given.source), given.source);
   const { run, loaded, stack } = session;
+  if (options["tokens"] === true) return inspectTokens(io, session, countOf(options), given);
   const data = run.data.train === undefined ? { rows: [], heldOut: [] } : await readData(session);
   const counts = countParameters(session);
   const census = sitesOf(session);
@@ -59,7 +61,7 @@ export const inspect: Command = async (io, args, options) => {
         paint("green", row.methods.join(" + "), process.stdout),
       ]),
     ]),
-    ...data.rows.slice(0, SHOWN_ROWS).map((row) => tokensOf(row, session)),
+    ...data.rows.slice(0, SHOWN_ROWS).map((row) => showTokens(row, loaded.tokenizer)),
   ];
   finish(
     io,
@@ -73,6 +75,25 @@ export const inspect: Command = async (io, args, options) => {
     parts.join("\n\n"),
   );
 };
+
+/** Shows rows only: nothing is planned, so no device is opened. */
+async function inspectTokens(io: Io, session: Session, count: number, given: Given): Promise<void> {
+  const { run, loaded } = session;
+  needed(run.data.train ?? run.data.eval, "data.train", given);
+  const { rows, heldOut } = await readData(session);
+  const shown = [...rows.slice(0, count), ...heldOut.slice(0, count)];
+  finish(
+    io,
+    { rows: shown.map(({ ids, labels, origin }) => ({ origin, ids, labels })) },
+    shown.map((row) => showTokens(row, loaded.tokenizer)).join("\n\n"),
+  );
+}
+
+function countOf({ rows }: Options): number {
+  const count = Number(rows);
+  if (Number.isInteger(count) && count > 0) return count;
+  throw new UsageError(`--rows: wants a whole number above 0; got ${JSON.stringify(rows)}.`);
+}
 
 interface SiteRow {
   readonly kind: string;
@@ -129,15 +150,4 @@ async function plannedMemory(
     if (NoDevice.is(error)) return "unknown: there is no WebGPU adapter here (graft doctor says more)";
     throw error;
   }
-}
-
-/** A row's tokens, those that are learnt in colour. */
-function tokensOf({ ids, labels, origin }: Example, { loaded: { tokenizer } }: Session): string {
-  const piece = (id: number): string =>
-    JSON.stringify(tokenizer?.decode([id], { special: true }) ?? String(id)).slice(1, -1) || "·";
-  const shown = ids.map((id, i) =>
-    labels[i] === IGNORE ? paint("dim", piece(id), process.stdout) : paint("cyan", piece(id), process.stdout),
-  );
-  const learnt = labels.filter((label) => label !== IGNORE).length;
-  return `${origin ?? "row"}: ${ids.length} tokens, ${learnt} learnt (in colour)\n${shown.join(paint("dim", "|", process.stdout))}`;
 }

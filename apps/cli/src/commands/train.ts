@@ -1,6 +1,7 @@
 /** @file `graft train`: from a run file to a saved adapter. */
 import { join } from "node:path";
 import type { MemoryPlan } from "@graftml/tensor";
+import { refuseUnlearnt } from "../data/encode.ts";
 import { deviceOf, type Opened, openRuntime } from "../device.ts";
 import { Interrupted, UsageError } from "../errors.ts";
 import { needed, openGiven, readGiven } from "../inputs.ts";
@@ -30,6 +31,7 @@ export const train: Command = async (io, args, options) => {
     );
   const resume = await claim(out, claimOf(options));
   const data = await readData(session);
+  refuseUnlearnt(data.rows, run.data);
   const opened = await openRuntime(deviceOf(options), run.train.device_memory);
   const again = [
     ...args,

@@ -66,12 +66,10 @@ const cells: { readonly [P in Part]: Cell<P> } = {
   completion: text,
   source: text,
   target: text,
-  label: (value, where) =>
-    typeof value === "number" ? value : typeof value === "bigint" ? Number(value) : text(value, where),
+  label: (value, where) => number(value) ?? text(value, where),
   messages: (value, where) => list(value, where, "turns").map((turn, i) => message(turn, `${where}[${i}]`)),
   tokens: (value, where) => list(value, where, "words").map((word, i) => text(word, `${where}[${i}]`)),
-  tags: (value, where) =>
-    list(value, where, "tags").map((tag, i) => (typeof tag === "number" ? tag : text(tag, `${where}[${i}]`))),
+  tags: (value, where) => list(value, where, "tags").map((tag, i) => number(tag) ?? text(tag, `${where}[${i}]`)),
   image: (value, where, file) => imageIn(value, file, where),
 };
 
@@ -105,6 +103,10 @@ function valueOf({ values, origin }: Entry, column: string | number): unknown {
     `${origin}: there is no column "${column}".${near === undefined ? "" : ` Did you mean "${near}"?`} Columns: ${known.join(", ")}. Say which one it is with data.columns.`,
   );
 }
+
+/** A number; Parquet's are often of 64 bits. */
+const number = (value: unknown): number | undefined =>
+  typeof value === "number" ? value : typeof value === "bigint" ? Number(value) : undefined;
 
 function text(value: unknown, where: string): string {
   if (typeof value === "string") return value;

@@ -1,9 +1,10 @@
 /** @file Rows to examples of language modelling, by a model's tokenizer and its chat template. */
 import { join } from "node:path";
 import type { LoadedModel, TextTokenizer } from "@graftml/models";
-import { GraftError } from "@graftml/tensor";
+import { GraftError, IGNORE } from "@graftml/tensor";
 import { encodePair, encodeSpans, encodeText, type Encoding, type Example } from "@graftml/trainer";
 import { UsageError } from "../errors.ts";
+import { showFile } from "../io.ts";
 import type { Run } from "../schema.ts";
 import { layoutsOf } from "./columns.ts";
 import { readRows } from "./read.ts";
@@ -11,7 +12,7 @@ import type { Row } from "./row.ts";
 
 /**
  * Rows of data files as tokens.
- * @throws {UsageError} naming the row that cannot be encoded, or the files if nothing of them would be learnt.
+ * @throws {UsageError} naming the row that cannot be encoded.
  */
 export async function encodeRows(
   files: string | readonly string[],
@@ -34,16 +35,31 @@ export async function encodeRows(
       examples.push(...text.add(tokenizer.encode(row.text ?? "", { special: false })));
     }
   }
-  return [...examples, ...(text?.rest() ?? [])];
+  examples.push(...(text?.rest() ?? []));
+  return examples;
+}
+
+/**
+ * Refuses data of which nothing would be learnt, before a device is opened.
+ * @throws {UsageError} naming the files.
+ */
+export function refuseUnlearnt(examples: readonly Example[], { train, max_length: longest }: Run["data"]): void {
+  // The first token has nothing before it that would predict it.
+  if (examples.some(({ labels }) => labels.slice(1).some((label) => label !== IGNORE))) return;
+  const files = [train ?? []].flat().map((file) => showFile(file));
+  throw new UsageError(
+    `${files.join(", ")}: nothing would be learnt: none of ${examples.length} rows has a label among its first ${longest} tokens. \`graft inspect --tokens\` shows what is learnt; raise data.max_length, or check which column is which.`,
+  );
 }
 
 function encodeRow(
   { text = "", prompt, completion = "", messages }: Row,
   tokenizer: TextTokenizer,
-  options: Omit<Encoding, "encode"> & { readonly origin: string },
+  options: Omit<Encoding, "encode" | "decode"> & { readonly origin: string },
 ): Example {
   const encode = (text: string): readonly number[] => tokenizer.encode(text);
-  if (prompt !== undefined) return encodePair(prompt, completion, { ...options, encode });
+  const decode = (ids: readonly number[]): string => tokenizer.decode(ids, { special: true });
+  if (prompt !== undefined) return encodePair(prompt, completion, { ...options, encode, decode });
   if (messages === undefined) return encodeText(text, { ...options, encode });
   const { origin, end } = options;
   if (tokenizer.chat === null)
@@ -54,7 +70,7 @@ function encodeRow(
     const { text, spans, ended } = tokenizer.chat.render(messages);
     // The template has written the special tokens itself.
     const plain = (text: string): readonly number[] => tokenizer.encode(text, { special: false });
-    return encodeSpans(text, spans, { ...options, encode: plain, end: ended ? null : end });
+    return encodeSpans(text, spans, { ...options, encode: plain, decode, end: ended ? null : end });
   } catch (cause) {
     if (GraftError.is(cause)) throw new UsageError(`${origin}: ${cause.message}`, { cause });
     throw cause;

@@ -1,10 +1,7 @@
 /** @file Rows of Parquet files, a row group at a time. */
 import { UsageError } from "../errors.ts";
-import type { Entry, Reader } from "./row.ts";
+import type { Reader } from "./row.ts";
 import { unreadable } from "./source.ts";
-
-/** Rows that are decoded at once. */
-const AT_ONCE = 1024;
 
 /** Parquet with any of its compressions. Columns of bytes that are not said to be text stay bytes. */
 export const readParquet: Reader = async function* (file) {
@@ -21,13 +18,13 @@ export const readParquet: Reader = async function* (file) {
   };
   const source = await attempt(asyncBufferFromFile(file.path));
   const metadata = await attempt(parquetMetadataAsync(source));
-  const total = Number(metadata.num_rows);
-  for (let rowStart = 0; rowStart < total; rowStart += AT_ONCE) {
-    const rowEnd = Math.min(total, rowStart + AT_ONCE);
+  let rowStart = 0;
+  for (const { num_rows: count } of metadata.row_groups) {
+    const rowEnd = rowStart + Number(count);
     const rows: readonly Readonly<Record<string, unknown>>[] = await attempt(
-      parquetReadObjects({ file: source, metadata, compressors, utf8: false, useOffsetIndex: true, rowStart, rowEnd }),
+      parquetReadObjects({ file: source, metadata, compressors, utf8: false, rowStart, rowEnd }),
     );
-    yield* rows.map((values, i): Entry => ({ values, origin: `${file.shown}, row ${rowStart + i}` }));
+    for (const values of rows) yield { values, origin: `${file.shown}, row ${rowStart++}` };
   }
 };
 

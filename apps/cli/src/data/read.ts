@@ -52,7 +52,7 @@ export interface Wanted {
 }
 
 /**
- * Rows of one or several files, in order. One row at a time is held, or as many as a file keeps together (Parquet's pages).
+ * Rows of one or several files, in order. One row at a time is held, or as many as a file keeps together (Parquet's groups).
  * @throws {UsageError} naming file and line of what is broken, or the columns there are.
  */
 export async function* readRows(files: string | readonly string[], { columns, layouts }: Wanted): AsyncGenerator<Row> {
