@@ -268,6 +268,12 @@ describe("tables, losses and noise", () => {
       shapes: [[4, 3]],
       f: ([table], t) => g.square(g.gather(table!, ids(t, [3, 1, 3, 0, -1, 4], [2, 3]))),
     },
+    {
+      name: "gather of matrices",
+      shapes: [[3, 2, 2]],
+      f: ([table], t) => g.square(g.gather(table!, ids(t, [2, 0, 2, 5]))),
+    },
+    { name: "gather of numbers", shapes: [[4]], f: ([table], t) => g.square(g.gather(table!, ids(t, [3, 1, 3]))) },
     { name: "crossEntropy", shapes: [[4, 5]], f: ([x], t) => g.crossEntropy(x!, ids(t, [0, 4, 2, 2])) },
     {
       name: "crossEntropy with ignored rows",

@@ -66,14 +66,14 @@ export function gatherLowering({ inputs, outputs }: Spec, target: Target): Lower
   return { dispatches };
 }
 
-/** Marks positions that are not the first with their id. */
-const LATER = "0x80000000u";
-
-/** dy [..., D], ids → [V, D]: zeros, then the first position of each id adds up all positions with it, in their order. */
+/**
+ * dy [..., D], ids → [V, D]: zeros, then the first position of each id adds up all positions with it, in their order.
+ * Positions of one id are linked to each other, so that the work grows with their number and not with its square.
+ */
 export function gatherGradLowering({ inputs, outputs }: Spec, target: Target): Lowering {
   const [dy, ids] = inputs as readonly [Aval, Aval]; // dy and ids
   const [y] = outputs as readonly [Aval];
-  const [N, D] = [sizeOf(ids.shape), y.shape[1] ?? 0];
+  const [N, V, D] = [sizeOf(ids.shape), y.shape[0] ?? 0, y.shape[1] ?? 0];
   const clear = lowerLoop(
     {
       label: "gatherGrad clear",
@@ -84,7 +84,10 @@ export function gatherGradLowering({ inputs, outputs }: Spec, target: Target): L
     },
     target,
   );
-  const chain: Aval = { shape: [N], dtype: "u32" };
+  const [heads, chain]: readonly [Aval, Aval] = [
+    { shape: [V], dtype: "u32" },
+    { shape: [N], dtype: "u32" },
+  ];
   const add = blocksOf(y, target).map(({ first, count, range }) =>
     lowerRows(
       {
@@ -94,45 +97,74 @@ export function gatherGradLowering({ inputs, outputs }: Spec, target: Target): L
         operands: [
           { name: "dy", type: "V", aval: dy, operand: input(0) },
           { name: "ids", type: "i32", aval: ids, operand: input(1) },
-          { name: "chain", type: "u32", aval: chain, operand: scratch(0, "read") },
+          { name: "heads", type: "u32", aval: heads, operand: scratch(0, "read") },
+          { name: "chain", type: "u32", aval: chain, operand: scratch(1, "read") },
           { name: "y", type: "V", aval: { shape: [count, D], dtype: "f32" }, operand: output(0, range) },
         ],
         sizes: { start: first, count },
         body: () => wgsl`
           let id = ids[row];
-          if (id < i32(sizes.start) || u32(id) - sizes.start >= sizes.count || chain[row] >= ${LATER}) { return; }
+          if (id < i32(sizes.start) || u32(id) - sizes.start >= sizes.count || heads[id] != row) { return; }
           for (var i = lane; i < sizes.width; i += LANES) {
             var sum = V();
-            for (var j = row; j < sizes.rows; j = chain[j] & ~${LATER}) { sum += dy[j * sizes.width + i]; }
+            for (var j = row; j < sizes.rows; j = chain[j]) { sum += dy[j * sizes.width + i]; }
             y[(u32(id) - sizes.start) * sizes.width + i] = sum;
           }`,
       },
       target,
     ),
   );
-  return { dispatches: [...clear, linkEqual(N, target), ...add], scratch: [4 * N] };
+  return { dispatches: [...clear, ...linkEqual(N, V, target), ...add], scratch: [4 * V, 4 * N] };
 }
 
-/** chain[i] = the next position with the id of position i, or N; marked if an earlier position has it too. */
-const linkEqual = (N: number, target: Target): Dispatch =>
+/** Positions that are linked at a time. */
+const LINKED = 64;
+
+/**
+ * heads[id] = the first position with that id, or N; chain[i] = the next position with the id of position i, or N.
+ *
+ * One workgroup goes through the positions from the last to the first, 64 at a time: each looks for its id among them, and
+ * the last of an id finds the positions behind them in `heads`.
+ */
+const linkEqual = (N: number, V: number, target: Target): readonly Dispatch[] => [
+  dispatch({
+    label: "gatherGrad heads",
+    bindings: [{ name: "heads", type: "u32", operand: scratch(0, "write") }],
+    sizes: { count: V, none: N },
+    workgroups: itemGroups(V, target),
+    code: eachItem("heads[i] = sizes.none;"),
+  }),
   dispatch({
     label: "gatherGrad chain",
     bindings: [
       { name: "ids", type: "i32", operand: input(1) },
-      { name: "chain", type: "u32", operand: scratch(0, "write") },
+      { name: "heads", type: "u32", operand: scratch(0, "write") },
+      { name: "chain", type: "u32", operand: scratch(1, "write") },
     ],
-    sizes: { count: N },
-    workgroups: itemGroups(N, target),
-    code: eachItem(wgsl`
-      let id = ids[i];
-      var mark = 0u;
-      for (var j = 0u; j < i; j++) {
-        if (ids[j] == id) {
-          mark = ${LATER};
-          break;
+    sizes: { count: N, vocabulary: V },
+    workgroups: [1, 1, 1],
+    code: wgsl`
+      var<workgroup> near: array<i32, ${LINKED}>;
+      @compute @workgroup_size(${LINKED})
+      fn main(@builtin(local_invocation_index) thread: u32) {
+        for (var end = (sizes.count + ${LINKED - 1}u) / ${LINKED}u * ${LINKED}u; end > 0u; end -= ${LINKED}u) {
+          let i = end - ${LINKED}u + thread;
+          var id = -1;
+          if (i < sizes.count) { id = ids[i]; }
+          near[thread] = id;
+          workgroupBarrier();
+          var first = id >= 0 && u32(id) < sizes.vocabulary;
+          if (first) {
+            var next = thread + 1u;
+            while (next < ${LINKED}u && near[next] != id) { next++; }
+            if (next < ${LINKED}u) { chain[i] = end - ${LINKED}u + next; } else { chain[i] = heads[id]; }
+            for (var j = 0u; first && j < thread; j++) { first = near[j] != id; }
+          }
+          // Heads are read by the last positions of an id and written by the first ones.
+          storageBarrier();
+          if (first) { heads[id] = i; }
+          storageBarrier();
         }
-      }
-      var next = i + 1u;
-      while (next < sizes.count && ids[next] != id) { next++; }
-      chain[i] = mark | next;`),
-  });
+      }`,
+  }),
+];

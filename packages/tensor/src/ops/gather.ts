@@ -4,6 +4,7 @@ import { ShapeError } from "../errors.ts";
 import { gatherGradLowering, gatherLowering } from "../kernels/gather.ts";
 import { show, sizeOf } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";
+import { reshape } from "./layout.ts";
 import type { Op } from "./op.ts";
 
 type None = Record<never, never>;
@@ -45,7 +46,13 @@ const gatherGradOp: Op<{ readonly rows: number }> = {
 };
 
 /**
- * Rows of a table: table [V, D], ids i32 [...] → [..., D]. Ids outside 0 … V − 1 give zeros. The gradient adds rows with
- * the same id in the order of their position, without atomics: the same bits every time.
+ * Rows of a table: table [V, ...], ids i32 [...] → [..., ...]: what a row is, vector or matrix, follows the axes of the ids.
+ * Ids outside 0 … V − 1 give zeros. The gradient adds rows with the same id in the order of their position, without
+ * atomics: the same bits every time.
+ * @throws {ShapeError} if the table is a scalar, or the ids are not i32.
  */
-export const gather = (table: Tensor, ids: Tensor): Tensor => apply(gatherOp, [table, ids], {});
+export function gather(table: Tensor, ids: Tensor): Tensor {
+  const [rows = 0, ...row] = table.shape;
+  const y = apply(gatherOp, [row.length === 1 ? table : reshape(table, [rows, sizeOf(row)]), ids], {});
+  return reshape(y, [...ids.shape, ...row]);
+}
