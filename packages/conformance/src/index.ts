@@ -2,6 +2,7 @@
 export { randomBase } from "./base.ts";
 export { configTable } from "./config-table.ts";
 export { describeMethod, type DescribeOptions } from "./describe-method.ts";
+export { expectGoldenSteps, goldenBase, type GoldenRecord, goldenSizes } from "./golden.ts";
 export { type Sizes, tiny, tinyGpt2, tinyLlama } from "./models.ts";
 export type { Exception } from "./property.ts";
 export {

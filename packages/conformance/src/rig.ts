@@ -226,6 +226,8 @@ const rows: readonly Example[] = [
 /** What training leaves behind. */
 export interface Fitted {
   readonly losses: readonly number[];
+  /** Global norms of the gradients before clipping. */
+  readonly gradNorms: readonly number[];
   /** The adapters with the values they end with. */
   readonly loaded: readonly Loaded[];
   readonly checkpoints: readonly Checkpoint[];
@@ -248,9 +250,13 @@ export const fit = (
     const adapters = attached.map((a) => a.adapter);
     const setting = { runtime, store, model, adapters, trainable, task: causalLm, rows, batchSize: 2, lr: 0.01 };
     const losses: number[] = [];
+    const gradNorms: number[] = [];
     const allocated: number[] = [];
     for await (const event of train({ ...setting, checkpoints: { save }, ...options })) {
-      if (event.type === "step") losses.push(event.loss);
+      if (event.type === "step") {
+        losses.push(event.loss);
+        gradNorms.push(event.gradNorm);
+      }
       allocated.push(Object.values(runtime.allocated()).reduce((sum, bytes) => sum + bytes, 0));
     }
     const loaded: Loaded[] = [];
@@ -261,5 +267,5 @@ export const fit = (
       const numbers = before instanceof Uint16Array ? widenHalf(before) : before;
       if (!(await store.read(name)).every((v, i) => v === numbers[i])) changedBase.push(name);
     }
-    return { losses, loaded, checkpoints, changedBase, allocated };
+    return { losses, gradNorms, loaded, checkpoints, changedBase, allocated };
   });
