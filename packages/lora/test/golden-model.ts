@@ -1,7 +1,7 @@
 // The golden models: the kit's tiny ones in the sizes of scripts/golden/lora.py, with the weights it wrote.
 
 import { join } from "node:path";
-import { tinyGpt2, tinyLlama } from "@graftml/conformance";
+import { goldenBase, goldenSizes, tinyGpt2, tinyLlama } from "@graftml/conformance";
 import {
   type Base,
   type Loaded,
@@ -9,7 +9,6 @@ import {
   openSafetensors,
   openScope,
   predict,
-  sites,
   declareAdapter,
   declareBase,
 } from "@graftml/peft";
@@ -34,31 +33,16 @@ const ids = [
   [60, 2, 2, 31, 7, 55, 40],
 ];
 
-const sizes = { vocabulary: 64, hidden: 16, inner: 24, heads: 4, keyHeads: 2, layers: 2, positions: 32 };
-const models: Readonly<Record<string, Model>> = { llama: tinyLlama({ sizes }), gpt2: tinyGpt2({ sizes, dropout: 0 }) };
+const models: Readonly<Record<string, Model>> = {
+  llama: tinyLlama({ sizes: goldenSizes }),
+  gpt2: tinyGpt2({ sizes: goldenSizes, dropout: 0 }),
+};
 
 /** A golden model with its weights. */
 export async function goldenModel(name: string): Promise<{ readonly model: Model; readonly base: Base }> {
   const model = models[name]!;
-  const file = await openSafetensors(await fileSource(join(golden, name, "model.safetensors")));
-  const linears = new Map(sites(model).flatMap((s) => (s.kind === "linear" ? [[s.weight, s]] : [])));
-  const params = new Map(sites(model).flatMap((s) => (s.kind === "param" ? [[s.path, s]] : [])));
-  return {
-    model,
-    base: {
-      names: () => params.keys(),
-      describe: (param) => ({ shape: params.get(param)!.shape, dtype: "f32" }),
-      read: async (param) => {
-        const values = await file.read(param);
-        const site = linears.get(param);
-        return site?.transposed === true ? transposed(values, site.in, site.out) : values;
-      },
-    },
-  };
+  return { model, base: await goldenBase(model, join(golden, name, "model.safetensors")) };
 }
-
-const transposed = (values: Source, rows: number, columns: number): Float32Array =>
-  new Float32Array(values.length).map((_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!);
 
 /** What the scripts recorded for one model, by name. */
 export async function expected(name: string): Promise<(key: string) => Promise<Source>> {

@@ -1,0 +1,49 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  expectGoldenSteps,
+  goldenBase,
+  type GoldenRecord,
+  goldenSizes,
+  tinyGpt2,
+  tinyLlama,
+} from "@graftml/conformance";
+import { decodeAdapter, encodeAdapter, type JsonObject, type Model } from "@graftml/peft";
+import { loadAdapter } from "@graftml/peft/files";
+import { hostRuntime } from "@graftml/tensor";
+import { describe, expect, it } from "vitest";
+import { ia3 } from "../src/index.ts";
+
+const golden = join(import.meta.dirname, "golden");
+const record = JSON.parse(readFileSync(join(golden, "golden.json"), "utf8")) as GoldenRecord;
+const sizes = goldenSizes;
+const models: Readonly<Record<string, Model>> = {
+  llama: tinyLlama({ sizes }),
+  gpt2: tinyGpt2({ sizes, dropout: 0 }),
+};
+
+const architectureOf = (name: string): string => name.split("/")[0]!;
+
+describe.each(Object.entries(record.cases).filter(([name]) => Object.hasOwn(models, architectureOf(name))))(
+  "%s, made by PEFT",
+  (name, steps) => {
+    const model = models[architectureOf(name)]!;
+    const folder = join(golden, name);
+    const config = JSON.parse(readFileSync(join(folder, "adapter_config.json"), "utf8")) as JsonObject;
+
+    it("trains here as it does there", async () => {
+      const base = await goldenBase(model, join(golden, name, "../model.safetensors"));
+      const loaded = await loadAdapter(folder, model, [ia3]);
+      await expectGoldenSteps({ model, base, runtime: hostRuntime() }, [loaded], record, steps);
+    });
+
+    it("is written with the same keys, values and tensors", async () => {
+      const { adapter, state } = await loadAdapter(folder, model, [ia3]);
+      const written = encodeAdapter(adapter, model, state);
+      // How modules are named differs; that they are the same ones, the tensors tell.
+      const chosen = { target_modules: null, feedforward_modules: null };
+      expect({ ...written.config, ...chosen }).toEqual({ ...config, ...chosen });
+      expect(decodeAdapter(written, model, [ia3]).state).toEqual(state);
+    });
+  },
+);

@@ -1,0 +1,87 @@
+"""Tiny models and twenty steps of training on them, for the scripts that record what a reference does.
+
+Weights are f32 and steps are computed in f64, so that a test can be strict. Rows have one length, so that nothing is padded.
+"""
+
+import torch
+from safetensors.torch import save_file
+from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+SIZES = {"vocab_size": 64, "initializer_range": 0.3}
+STEPS, ROWS, LENGTH, LR, CLIP = 20, 4, 8, 1e-2, 1.0
+
+MODELS = {
+    "llama": lambda: LlamaForCausalLM(
+        LlamaConfig(
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=32,
+            **SIZES,
+        )
+    ),
+    "gpt2": lambda: GPT2LMHeadModel(
+        GPT2Config(
+            n_embd=16,
+            n_inner=24,
+            n_layer=2,
+            n_head=4,
+            n_positions=32,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            **SIZES,
+        )
+    ),
+    "bert": lambda: BertForMaskedLM(
+        BertConfig(
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=32,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            **SIZES,
+        )
+    ),
+}
+
+
+def make(name):
+    """A model of always the same weights, with gains and biases that are not their defaults."""
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    for parameter in model.parameters():
+        if parameter.dim() == 1:
+            parameter.data += 0.2 * torch.randn(parameter.shape)
+    return model
+
+
+def save(model, path):
+    """Writes a model's weights under their names in the state dict; what is tied, once, by its first name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: p.data.contiguous() for name, p in model.named_parameters()}, path, metadata={"format": "pt"})
+
+
+def rows():
+    """Token ids of every step, [STEPS, ROWS, LENGTH]."""
+    return torch.randint(0, SIZES["vocab_size"], (STEPS, ROWS, LENGTH), generator=torch.Generator().manual_seed(1))
+
+
+def train(model, labels=None):
+    """Loss and gradient norm of every step; every token is a label unless `labels` says otherwise."""
+    model = model.double().train()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=LR, weight_decay=0.0)
+    losses, norms = [], []
+    for step, ids in enumerate(rows()):
+        loss = model(input_ids=ids, labels=ids if labels is None else labels[step]).loss
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(trained, CLIP).item())
+        optimizer.step()
+        losses.append(loss.item())
+    return {"trainable": sum(p.numel() for p in trained), "loss": losses, "grad_norm": norms}
