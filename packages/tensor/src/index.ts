@@ -1,5 +1,6 @@
 /** @file The public surface of @graftml/tensor. */
 export { bytesPerElement, type DType } from "./dtype.ts";
+export { bitsOf, codeLengths, type DequantizeAttrs, type Encoding } from "./encoding.ts";
 export { DeviceError, GraftError, ShapeError, TraceError } from "./errors.ts";
 export { type Aval, sameShape, type Shape, show, sizeOf, stridesOf } from "./shape.ts";
 export { apply, applyAll, type Node, record, type Region, type Tensor, Trace } from "./tensor.ts";
@@ -9,6 +10,7 @@ export { print, reachable } from "./trace/graph.ts";
 export { gelu, geluErf, relu, sigmoid, silu, softplus, tanh } from "./ops/activations.ts";
 export { assign } from "./ops/assign.ts";
 export { attention, type AttentionAttrs, type AttentionDropout } from "./ops/attention.ts";
+export { type Codes, dequantize } from "./ops/dequantize.ts";
 export { crossEntropy, IGNORE, linearCrossEntropy } from "./ops/cross-entropy.ts";
 export {
   abs,

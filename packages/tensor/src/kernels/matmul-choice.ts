@@ -3,6 +3,7 @@ import type { MatmulLayout } from "../ops/linear.ts";
 import { type LanesTile, lanesText } from "./matmul-lanes.ts";
 import { type Formats, type Loader, type Reading, widthFor } from "./matmul-parts.ts";
 import { type SharedTile, tilesText } from "./matmul-tiles.ts";
+import type { CodedOperand } from "./matmul.ts";
 import type { Target } from "./target.ts";
 
 /** Rows and columns of the result, and what is summed over. */
@@ -25,9 +26,11 @@ export interface Product {
   readonly layout: MatmulLayout;
   readonly a: Matrix;
   readonly b: Matrix;
-  /** How a bias is read, and whether there is one. */
+  /** How a bias is read, and which input it is, if there is one. */
   readonly bias: Loader;
-  readonly biased: boolean;
+  readonly biasInput: number | null;
+  /** The second operand, where it is codes. */
+  readonly codes: CodedOperand | null;
   /** Elements of a row of the result. */
   readonly ldc: number;
 }
@@ -64,8 +67,15 @@ export const choose = (product: Product, block: Block, target: Target): Choice =
 /** How an operand is read in tiles of `depth`: as widely as its rows and the block's edges allow. */
 function reading({ columns, ld, loader }: Matrix, block: Block, depth: number): Reading {
   const { start, length } = block[columns];
-  const most = columns === "K" ? depth : 4;
-  return { loader, contiguous: columns === "K" ? "k" : "edge", width: widthFor(most, ld, start, length) };
+  const [most, contiguous] = columns === "K" ? ([depth, "k"] as const) : ([4, "edge"] as const);
+  const width = widthFor(most, ld, start, length);
+  return { loader, contiguous, width, steady: columns === "K" ? steadiness(loader, ld) : 0 };
+}
+
+/** Terms of the sum over rows of so many codes for which scales stay the same: whole blocks, if rows begin with one. */
+function steadiness({ encoding }: Loader, ld: number): number {
+  if (encoding === undefined) return 0;
+  return encoding.block === null ? Infinity : ld % encoding.block === 0 ? encoding.block : 0;
 }
 
 type Tile = LanesTile | SharedTile;
@@ -77,11 +87,18 @@ const tileCount = ({ M, N }: Block, tile: Tile): number =>
  * Terms of one part of the sum: all K where the result has `enough` tiles, else so few that there are about `wanted`
  * workgroups, but not under 256. Parts go to planes of scratch memory, for which N is whole, and which must fit a binding.
  */
-function chunkOf(block: Block, tile: Tile, enough: number, wanted: number, { maxBinding }: Target): number {
+function chunkOf(
+  block: Block,
+  { tile, b }: { readonly tile: Tile; readonly b: Reading },
+  enough: number,
+  wanted: number,
+  { maxBinding }: Target,
+): number {
   const [K, tiles] = [block.K.length, tileCount(block, tile)];
   const parts = Math.min(Math.ceil(wanted / tiles), Math.floor(K / 256));
   const fits = 4 * block.M.length * block.N.length * parts <= maxBinding;
-  return tiles >= enough || parts < 2 || !fits || block.N.cut ? K : roundUp(K / parts, tile.depth);
+  const unit = Number.isFinite(b.steady) ? Math.max(b.steady, tile.depth) : tile.depth;
+  return tiles >= enough || parts < 2 || !fits || block.N.cut ? K : roundUp(K / parts, unit);
 }
 
 /** Edges of thin tiles: ranks of an adapter, rows of a decoding batch. Up to 8 exact, since padding would cost most there. */
@@ -135,7 +152,13 @@ function chooseLanes({ layout, a, b, bias, ldc }: Product, block: Block, target:
   const out = widthFor(4, most, ldc, N, block.N.start);
   const label = `matmul ${layout} ${best.rows}x${best.columns}`;
   const formats = { a: left, b: right, bias, out };
-  return { ...best, label, formats, code: lanesText(best, formats, lanes), chunk: chunkOf(block, best, 4, 8, target) };
+  return {
+    ...best,
+    label,
+    formats,
+    code: lanesText(best, formats, lanes),
+    chunk: chunkOf(block, { tile: best, b: right }, 4, 8, target),
+  };
 }
 
 /** Squares, and stripes for thin results. Chosen by what is known of GPUs: none was measured. */
@@ -145,5 +168,11 @@ function chooseTiles({ layout, a, b, bias, ldc }: Product, block: Block, target:
   const [left, right] = [reading(a, block, tile.depth), reading(b, block, tile.depth)];
   const formats = { a: left, b: right, bias, out: widthFor(4, ldc, N, block.N.start) };
   const label = `matmul ${layout} ${tile.rows}x${tile.columns}`;
-  return { ...tile, label, formats, code: tilesText(tile, formats), chunk: chunkOf(block, tile, 64, 64, target) };
+  return {
+    ...tile,
+    label,
+    formats,
+    code: tilesText(tile, formats),
+    chunk: chunkOf(block, { tile, b: right }, 64, 64, target),
+  };
 }

@@ -6,6 +6,7 @@
  * edge, and each keeps its own values. The other is *shared*: `subgroupBroadcast` hands its values round. There is no
  * shared memory and no barrier.
  */
+import { type CodesText, codesText } from "./codes.ts";
 import {
   biases,
   component,
@@ -34,6 +35,8 @@ export interface LanesTile {
 /** A panel of one operand: text before the loop and in it, and the name of every value it provides. */
 interface Panel {
   readonly before: string;
+  /** Text that reads the scales of codes, where they stay the same from k = `part` on. */
+  readonly scales: string;
   readonly loads: string;
   /** The value at place `at` of the edge and k + q; of a spread operand, those of group `at`. */
   value(at: number, q: number): string;
@@ -58,44 +61,79 @@ function atK(side: Side): string {
   return `let ${side.name}K = k / ${values}u * ${step};`;
 }
 
-/**
- * One load, of the vector at `index`, whose values belong to k + `q` and on. In the last turn of a ragged sum it may be
- * beyond its end; then it counts as zeros, whatever was read there.
- */
-function loaded({ name, width, loader }: Side, { ragged }: LanesTile, index: string, q: string): string {
-  const load = loader.load(name, index, width);
+/** A vector in memory: its index, the first k that its values belong to, counted from the loop's, and its steady scale. */
+interface Place {
+  readonly index: string;
+  readonly q: string;
+  readonly scale: string;
+}
+
+/** One load. In the last turn of a ragged sum it may be beyond its end; then it counts as zeros, whatever was read there. */
+function loaded(side: Side, { ragged, codes }: Operand, { index, q, scale }: Place): string {
+  const { name, width, loader, steady } = side;
+  const own = steady > 0 ? scale : codes?.scale(`(${index}) * ${width}u`, `k + ${q}`);
+  const load = codes === null ? loader.load(name, index, width) : `${codes.load(index, width)} * ${own}`;
   return ragged ? `select(${vector(width)}(), ${load}, k + ${q} < end)` : load;
 }
 
+/** What loading an operand depends on besides its side. */
+interface Operand {
+  readonly depth: number;
+  readonly ragged: boolean;
+  readonly codes: CodesText | null;
+}
+
+/** The scale of the codes that vector `at` and those after it along k have, from k = `part` on. */
+const scaleFrom = ({ width }: Side, codes: CodesText, at: string): string =>
+  codes.scale(`${at} * ${width}u + part`, `${at} * ${width}u / sizes.ldb`);
+
 /** The spread operand, in `groups` of one vector a lane; `place(j)` is where a lane's vector of group j stands. */
-function spread(side: Side, tile: LanesTile, groups: number, place: (j: number) => string): Panel {
-  const { name, width } = side;
+function spread(side: Side, operand: Operand, groups: number, place: (j: number) => string): Panel {
+  const { name, width, steady } = side;
+  const { depth, codes } = operand;
   const { step, values } = alongK(side);
   const load = (j: number, i: number): string =>
-    `let ${name}${j}_${i} = ${loaded(side, tile, `${name}At${j} + ${name}K + ${i}u * ${step}`, `${i * values}u`)};`;
+    `let ${name}${j}_${i} = ${loaded(side, operand, {
+      index: `${name}At${j} + ${name}K + ${i}u * ${step}`,
+      q: `${i * values}u`,
+      scale: `${name}Scale${j}`,
+    })};`;
   return {
     before: repeat(groups, (j) => `let ${name}At${j} = ${pointer(side, place(j))};`),
-    loads: `${atK(side)}\n${repeat(tile.depth / values, (i) => repeat(groups, (j) => load(j, i)))}`,
+    scales:
+      codes === null || steady === 0
+        ? ""
+        : repeat(groups, (j) => `let ${name}Scale${j} = ${scaleFrom(side, codes, `${name}At${j}`)};`),
+    loads: `${atK(side)}\n${repeat(depth / values, (i) => repeat(groups, (j) => load(j, i)))}`,
     value: (j, q) => `${name}${j}_${Math.floor(q / values)}${values > 1 ? component(width, q % values) : ""}`,
   };
 }
 
 /** The shared operand: its vectors are numbered along the edge first and dealt to the lanes in turn. */
-function shared(side: Side, tile: LanesTile, lanes: number): Panel {
-  const { name, width, length } = side;
+function shared(side: Side, operand: Operand, lanes: number): Panel {
+  const { name, width, length, steady } = side;
+  const { depth, codes } = operand;
   const { step, values } = alongK(side);
   const perEdge = width / values;
   const across = length / perEdge;
-  const vectors = (across * tile.depth) / values;
+  const vectors = (across * depth) / values;
   const deals = Math.ceil(vectors / lanes);
   const deal = (i: number): string => wgsl`
     let ${name}Number${i} = (lane + ${i * lanes}u) % ${vectors}u;
     let ${name}Q${i} = ${name}Number${i} / ${across}u;
     let ${name}At${i} = ${pointer(side, `${name}Number${i} % ${across}u * ${perEdge}u`)} + ${name}Q${i} * ${step};`;
   const load = (i: number): string =>
-    `let ${name}${i} = ${loaded(side, tile, `${name}At${i} + ${name}K`, `${name}Q${i} * ${values}u`)};`;
+    `let ${name}${i} = ${loaded(side, operand, {
+      index: `${name}At${i} + ${name}K`,
+      q: `${name}Q${i} * ${values}u`,
+      scale: `${name}Scale${i}`,
+    })};`;
   return {
     before: repeat(deals, deal),
+    scales:
+      codes === null || steady === 0
+        ? ""
+        : repeat(deals, (i) => `let ${name}Scale${i} = ${scaleFrom(side, codes, `${name}At${i}`)};`),
     loads: `${atK(side)}\n${repeat(deals, load)}`,
     value(at, q) {
       const number = Math.floor(q / values) * across + Math.floor(at / perEdge);
@@ -118,8 +156,10 @@ export function lanesText(tile: LanesTile, formats: Formats, lanes: number): str
   const side = along === "N" && held === 1 ? out : 1;
   const place = (j: number): string =>
     `(lane * ${held * side}u + ${Math.floor(j / side) * side * held * lanes + (j % side)}u)`;
-  const mine = spread(own, tile, groups, place);
-  const theirs = shared(other, tile, lanes);
+  const codes = b.loader.encoding === undefined ? null : codesText("b", b.loader.encoding, { lanes });
+  const operand = (s: Side): Operand => ({ ...tile, codes: s.name === "b" ? codes : null });
+  const mine = spread(own, operand(own), groups, place);
+  const theirs = shared(other, operand(other), lanes);
   const products = (p: number): string => {
     const values = integers(depth).map((q) => `let x${q} = ${theirs.value(p, q)};`);
     const sums = integers(groups).flatMap((j) =>
@@ -127,8 +167,14 @@ export function lanesText(tile: LanesTile, formats: Formats, lanes: number): str
     );
     return `{ ${[...values, ...sums].join(" ")} }`;
   };
+  const turn = wgsl`
+    ${theirs.loads}
+    ${mine.loads}
+    ${repeat(other.length, products)}`;
+  const turns = loop(`${mine.scales}${theirs.scales}`, turn, { depth, steady: b.steady });
   return wgsl`
     ${functions(formats.bias)}
+    ${codes?.declarations ?? ""}
     @compute @workgroup_size(${lanes})
     fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
       let number = ${GROUP};
@@ -136,16 +182,37 @@ export function lanesText(tile: LanesTile, formats: Formats, lanes: number): str
       let row0 = number / sizes.across * ${rows}u;
       let col0 = number % sizes.across * ${columns}u;
       let c0 = sizes.c0 + group.z * sizes.plane;
+      ${codes?.prepare ?? ""}
       ${mine.before}
       ${theirs.before}
       ${repeat(other.length, (p) => repeat(groups, (j) => `var c${p}_${j} = ${vector(held)}();`, " "))}
       let end = min((group.z + 1u) * sizes.chunk, sizes.K);
-      for (var k = group.z * sizes.chunk; k < end; k += ${depth}u) {
-        ${theirs.loads}
-        ${mine.loads}
-        ${repeat(other.length, products)}
-      }
+      ${turns}
       ${along === "N" ? storeRows(out, held, groups, rows, place) : storeColumns(out, held, groups, columns, place)}
+    }`;
+}
+
+/** All turns of the sum; before the first of those that share their scales, `scales` reads them. */
+function loop(
+  scales: string,
+  turn: string,
+  { depth, steady }: { readonly depth: number; readonly steady: number },
+): string {
+  const turns = (from: string, to: string): string => wgsl`
+    for (var k = ${from}; k < ${to}; k += ${depth}u) {
+      ${turn}
+    }`;
+  if (steady === 0) return turns("group.z * sizes.chunk", "end");
+  if (steady === Infinity)
+    return wgsl`
+      let part = group.z * sizes.chunk;
+      ${scales}
+      ${turns("part", "end")}`;
+  return wgsl`
+    for (var part = group.z * sizes.chunk; part < end; part += ${steady}u) {
+      ${scales}
+      let stop = min(part + ${steady}u, end);
+      ${turns("part", "stop")}
     }`;
 }
 

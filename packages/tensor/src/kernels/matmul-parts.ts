@@ -1,5 +1,6 @@
 /** @file What every matrix product kernel is made of: operand loaders, formats, sizes, and the bias. */
 import type { DType } from "../dtype.ts";
+import type { Encoding } from "../encoding.ts";
 import { ShapeError } from "../errors.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -35,6 +36,8 @@ export interface Loader {
   element(width: Width): string;
   /** WGSL expression, of type `vector(width)`, of the values at `width * index` of the array. */
   load(array: string, index: string, width: Width): string;
+  /** Where values are codes: kernels then load them by `codesText`. */
+  readonly encoding?: Encoding;
 }
 
 const f32Loader: Loader = {
@@ -60,6 +63,9 @@ export function loaderOf(dtype: DType): Loader {
   );
 }
 
+/** The loader of codes. */
+export const codesLoader = (encoding: Encoding): Loader => ({ ...f32Loader, encoding });
+
 /** How one operand is read. */
 export interface Reading {
   readonly loader: Loader;
@@ -67,6 +73,8 @@ export interface Reading {
   readonly width: Width;
   /** Which axis that is: that of the sum, or the edge that the operand shares with the result (M of A, N of B). */
   readonly contiguous: "k" | "edge";
+  /** Of codes: terms of the sum for which every row's scale stays the same, all of them (Infinity), or 0: not known. */
+  readonly steady: number;
 }
 
 /** What a kernel's text depends on besides its tile. */

@@ -2,6 +2,7 @@
  * @file Matrix products for GPUs: a workgroup brings panels of both operands to shared memory, and each of its threads
  * computes a small rectangle of the tile in registers. Needs no optional feature: it is right on any WebGPU device.
  */
+import { type CodesText, codesText } from "./codes.ts";
 import {
   biases,
   component,
@@ -27,7 +28,7 @@ export interface SharedTile {
  * Fills a panel, laid out [depth, length] whatever the operand's layout, with zeros beyond the operand's ends.
  * Neighbouring threads read neighbouring vectors.
  */
-function fill(side: Side, depth: number, threads: number): string {
+function fill(side: Side, depth: number, threads: number, codes: CodesText | null): string {
   const { name, width, contiguous, loader, axis, length, start } = side;
   const [inner, outer] = contiguous === "k" ? [depth, length] : [length, depth];
   const vectors = inner / width;
@@ -35,6 +36,12 @@ function fill(side: Side, depth: number, threads: number): string {
   const [edge, q] = contiguous === "k" ? [across, along] : [along, across];
   const at =
     contiguous === "k" ? `(${start} + edge) * sizes.ld${name} + k + q` : `(k + q) * sizes.ld${name} + ${start} + edge`;
+  const index = `(sizes.${name}0 + ${at}) / ${width}u`;
+  const row = contiguous === "k" ? `${start} + edge` : "k + q";
+  const value =
+    codes === null
+      ? loader.load(name, index, width)
+      : `${codes.load(index, width)} * ${codes.scale(`sizes.${name}0 + ${at}`, row)}`;
   const place = (i: number): string =>
     contiguous === "k" ? `(q + ${i}u) * ${length}u + edge` : `q * ${length}u + edge + ${i}u`;
   return wgsl`
@@ -43,7 +50,7 @@ function fill(side: Side, depth: number, threads: number): string {
       let q = ${q};
       var value = ${vector(width)}();
       if (${start} + edge < sizes.${axis} && k + q < end) {
-        value = ${loader.load(name, `(sizes.${name}0 + ${at}) / ${width}u`, width)};
+        value = ${value};
       }
       ${repeat(width, (i) => `${name}Panel[${place(i)}] = value${component(width, i)};`)}
     }`;
@@ -55,6 +62,7 @@ export function tilesText(tile: SharedTile, formats: Formats): string {
   const { out } = formats;
   const threads = (rows / 4) * (columns / 4);
   const [a, b] = sidesOf(tile, formats);
+  const codes = b.loader.encoding === undefined ? null : codesText("b", b.loader.encoding, "workgroup");
   const four = (text: (i: number) => string): string[] => [0, 1, 2, 3].map(text);
   const multiply = (i: number): string => `sum${i} = fma(vec4f(aPanel[q * ${rows}u + y + ${i}u]), right, sum${i});`;
   const store = (part: number, i: number): string => {
@@ -71,6 +79,7 @@ export function tilesText(tile: SharedTile, formats: Formats): string {
     }`;
   return wgsl`
     ${functions(formats.bias)}
+    ${codes?.declarations ?? ""}
     var<workgroup> aPanel: array<f32, ${depth * rows}>;
     var<workgroup> bPanel: array<f32, ${depth * columns}>;
     @compute @workgroup_size(${threads})
@@ -82,11 +91,12 @@ export function tilesText(tile: SharedTile, formats: Formats): string {
       let c0 = sizes.c0 + group.z * sizes.plane;
       let x = thread % ${columns / 4}u * 4u;
       let y = thread / ${columns / 4}u * 4u;
+      ${codes?.prepare ?? ""}
       ${repeat(4, (i) => `var sum${i} = vec4f();`)}
       let end = min((group.z + 1u) * sizes.chunk, sizes.K);
       for (var k = group.z * sizes.chunk; k < end; k += ${depth}u) {
-        ${fill(a, depth, threads)}
-        ${fill(b, depth, threads)}
+        ${fill(a, depth, threads, null)}
+        ${fill(b, depth, threads, codes)}
         workgroupBarrier();
         for (var q = 0u; q < ${depth}u; q++) {
           let right = ${vectorOf(four((i) => `bPanel[q * ${columns}u + x + ${i}u]`))};

@@ -3,36 +3,48 @@
  * where the result alone makes too little work to share.
  */
 import { bytesPerElement } from "../dtype.ts";
+import { bitsOf, type DequantizeAttrs } from "../encoding.ts";
 import { DeviceError } from "../errors.ts";
 import type { MatmulAttrs } from "../ops/linear.ts";
 import type { Lowering, Spec } from "../ops/op.ts";
 import type { Aval } from "../shape.ts";
+import { codeBindings } from "./codes.ts";
 import { type Dispatch, grid, input, type Operand, type OperandRange, output, scratch } from "./kernel.ts";
 import { type Axis, type Block, type Choice, type Matrix, type Product, type Span, choose } from "./matmul-choice.ts";
-import { biases, functions, loaderOf, type Sizes, vector, widthFor } from "./matmul-parts.ts";
+import { biases, codesLoader, functions, loaderOf, type Sizes, vector, widthFor } from "./matmul-parts.ts";
 import type { Target } from "./target.ts";
-import { dispatch, eachItem, itemGroups, wgsl } from "./wgsl.ts";
+import { type Binding, dispatch, eachItem, itemGroups, wgsl } from "./wgsl.ts";
+
+/** The second operand as codes: what they stand for, and how many inputs of the op take its place. */
+export interface CodedOperand extends DequantizeAttrs {
+  readonly parts: number;
+}
 
 /**
- * C = A·B in layout `nn`, `nt` or `tn`, plus a bias of N elements where there is a third input.
+ * C = A·B in layout `nn` or `nt`, or `tn` without codes, plus a bias of N elements where there is a third input.
  * @throws {ShapeError} for integer operands.
  * @throws {DeviceError} if the least part that an operand can be cut into is larger than a binding.
  */
-export function matmulLowering({ inputs, outputs, attrs: { layout } }: Spec<MatmulAttrs>, target: Target): Lowering {
+export function matmulLowering(
+  { inputs, outputs, attrs: { layout } }: Spec<MatmulAttrs>,
+  target: Target,
+  codes?: CodedOperand,
+): Lowering {
   const [first, second, third] = inputs as readonly [Aval, Aval, Aval?]; // `infer` saw to it
   const [M = 0, N = 0] = outputs[0]?.shape ?? [];
   const K = first.shape[layout === "tn" ? 0 : 1] ?? 0;
   const product: Product = {
     layout,
     a: layout === "tn" ? matrix(first, "K", "M") : matrix(first, "M", "K"),
-    b: layout === "nt" ? matrix(second, "N", "K") : matrix(second, "K", "N"),
+    b: layout === "nt" ? matrix(second, "N", "K", codes) : matrix(second, "K", "N", codes),
     bias: loaderOf(third?.dtype ?? second.dtype),
-    biased: third !== undefined,
+    biasInput: third === undefined ? null : 1 + (codes?.parts ?? 1),
+    codes: codes ?? null,
     ldc: N,
   };
   // An axis is cut where the rows along it do not fit a binding, in any matrix that has rows along it.
   const rowBytes = (axis: Axis): number[] =>
-    [product.a, product.b].filter((x) => x.rows === axis).map((x) => x.rowBytes);
+    [product.a, product.b].filter((x) => x.rows === axis && x.loader.encoding === undefined).map((x) => x.rowBytes);
   const ks = cut(K, rowBytes("K"), target.maxBinding);
   const ns = cut(N, rowBytes("N"), target.maxBinding);
   const ms = cut(M, [...rowBytes("M"), 4 * N], target.maxBinding);
@@ -41,10 +53,11 @@ export function matmulLowering({ inputs, outputs, attrs: { layout } }: Spec<Matm
   return { dispatches: rectangles.flatMap((r) => r.dispatches), ...(scratchBytes > 0 && { scratch: [scratchBytes] }) };
 }
 
-function matrix({ shape, dtype }: Aval, rows: Axis, columns: Axis): Matrix {
+function matrix({ shape, dtype }: Aval, rows: Axis, columns: Axis, codes?: CodedOperand): Matrix {
   const ld = shape[1] ?? 0;
-  const bytes = bytesPerElement[dtype];
-  return { rows, columns, ld, bytes, rowBytes: ld * bytes, loader: loaderOf(dtype) };
+  const bytes = codes === undefined ? bytesPerElement[dtype] : bitsOf(codes.encoding) / 8;
+  const loader = codes === undefined ? loaderOf(dtype) : codesLoader(codes.encoding);
+  return { rows, columns, ld, bytes, rowBytes: ld * bytes, loader };
 }
 
 /**
@@ -82,7 +95,7 @@ interface Rectangle {
 
 /** Blocks of the sum follow one another. One that is a single part goes to the result; parts go to planes and are added. */
 function rectangle(product: Product, m: Span, n: Span, ks: readonly Span[], target: Target): Rectangle {
-  const { ldc, biased } = product;
+  const { ldc, biasInput } = product;
   const result = output(0, rowsIn(m, 4 * ldc));
   const dispatches: Dispatch[] = [];
   let scratchBytes = 0;
@@ -91,7 +104,7 @@ function rectangle(product: Product, m: Span, n: Span, ks: readonly Span[], targ
     const choice = choose(product, block, target);
     const planes = Math.ceil(k.length / choice.chunk);
     const keep = dispatches.length > 0;
-    const bias = biased && k === ks.at(-1);
+    const bias = biasInput !== null && k === ks.at(-1);
     if (planes === 1 && !keep) {
       dispatches.push(multiply(product, block, choice, { to: result, c0: n.start, ldc, biased: bias }, target));
       continue;
@@ -119,7 +132,20 @@ function multiply(product: Product, block: Block, choice: Choice, destination: D
   const [M, N, K] = [block.M.length, block.N.length, block.K.length];
   const { label, code, formats, rows, columns, chunk } = choice;
   const left = input(0, rowsIn(block[a.rows], a.rowBytes));
-  const right = input(1, rowsIn(block[b.rows], b.rowBytes));
+  const right: readonly Binding[] =
+    product.codes === null
+      ? [
+          {
+            name: "b",
+            type: formats.b.loader.element(formats.b.width),
+            operand: input(1, rowsIn(block[b.rows], b.rowBytes)),
+          },
+        ]
+      : codeBindings(
+          "b",
+          product.codes,
+          Array.from({ length: product.codes.parts }, (_, i) => input(1 + i)),
+        );
   const across = Math.ceil(N / columns);
   const tiles = Math.ceil(M / rows) * across;
   const [lda, a0, ldb, b0] = [a.ld, block[a.columns].start, b.ld, block[b.columns].start];
@@ -130,8 +156,8 @@ function multiply(product: Product, block: Block, choice: Choice, destination: D
     label,
     bindings: [
       { name: "a", type: formats.a.loader.element(formats.a.width), operand: left },
-      { name: "b", type: formats.b.loader.element(formats.b.width), operand: right },
-      { name: "bias", type: formats.bias.element(1), operand: biased ? input(2) : left },
+      ...right,
+      { name: "bias", type: formats.bias.element(1), operand: biased ? input(product.biasInput ?? 0) : left },
       { name: "c", type: vector(formats.out), operand: to },
     ],
     sizes,
@@ -151,7 +177,12 @@ interface Sum {
 }
 
 /** Adds up planes, in their order. Where a sum is in parts, N is whole. */
-function addUp({ bias, ldc }: Product, m: Span, { to, planes, keep, biased }: Sum, target: Target): Dispatch {
+function addUp(
+  { bias, biasInput, ldc }: Product,
+  m: Span,
+  { to, planes, keep, biased }: Sum,
+  target: Target,
+): Dispatch {
   const count = m.length * ldc;
   const width = widthFor(4, ldc);
   const from = scratch(0, "read");
@@ -164,7 +195,7 @@ function addUp({ bias, ldc }: Product, m: Span, { to, planes, keep, biased }: Su
     label: "matmul sum",
     bindings: [
       { name: "planes", type: vector(width), operand: from },
-      { name: "bias", type: bias.element(1), operand: biased ? input(2) : from },
+      { name: "bias", type: bias.element(1), operand: biased ? input(biasInput ?? 0) : from },
       { name: "c", type: vector(width), operand: to },
     ],
     sizes: { count: count / width, planes, N: ldc, keep: keep ? 1 : 0, biased: biased ? 1 : 0, bias0: 0 },

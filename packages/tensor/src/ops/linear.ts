@@ -34,7 +34,8 @@ function matmulSizes(
   return { M, N, K };
 }
 
-const matmulOp: Op<MatmulAttrs> = {
+/** A product of two matrices, and a bias where there is a third input. */
+export const matmulOp: Op<MatmulAttrs> = {
   name: "matmul",
   infer([a, b, bias], { layout }) {
     const { M, N } = matmulSizes(a!.shape, b!.shape, layout);

@@ -1,6 +1,9 @@
 /** @file Turns the nodes of a trace into the steps of a program, merging elementwise nodes into the step that reads them. */
+import type { DequantizeAttrs } from "../encoding.ts";
 import { assignOp } from "../ops/assign.ts";
+import { type DecodingMatmulAttrs, decodingMatmul, dequantizeOp } from "../ops/dequantize.ts";
 import { type Call, type FusedAttrs, fusedMap, fusedSum, fusedUpdate } from "../ops/fused.ts";
+import { type MatmulAttrs, matmulOp } from "../ops/linear.ts";
 import type { Op } from "../ops/op.ts";
 import { type SumAttrs, sumOp } from "../ops/reduce.ts";
 import { type Aval, sizeOf } from "../shape.ts";
@@ -38,7 +41,8 @@ const MOST_OPERANDS = 7;
  *
  * An elementwise node becomes part of the one step that reads it; one that reads no more than one value (an activation, a
  * constant) becomes part of every step that does. Views in between do not matter: they keep the order of the elements. A
- * value that is assigned to the parameter it was computed from is written over it at once.
+ * value that is assigned to the parameter it was computed from is written over it at once. A product decodes its second
+ * operand where it loads it.
  */
 export function fuse(nodes: readonly Node[], outputs: Iterable<Tensor>, options: FuseOptions = {}): readonly Step[] {
   const kept = new Set(outputs);
@@ -168,13 +172,13 @@ function stepOf(root: Node, plan: Plan, updates: ReadonlyMap<Node, Node>): Step 
   const update = root.op === assignOp ? root : updates.get(root);
   const loop = plan.inside(root);
   if (loop.length === 0 || (loop.length === 1 && loop[0] === root && update === undefined))
-    return {
+    return decoding({
       op: root.op,
       attrs: root.attrs,
       inputs: root.inputs.map(current),
       outputs: root.outputs,
       label: root.label,
-    };
+    });
 
   const inputs: Tensor[] = update === undefined ? [] : [update.inputs[0] as Tensor]; // the target of an assignment
   const indexOf = (t: Tensor): number => (inputs.includes(t) ? inputs.indexOf(t) : inputs.push(t) - 1);
@@ -192,6 +196,18 @@ function stepOf(root: Node, plan: Plan, updates: ReadonlyMap<Node, Node>): Step 
   if (update !== undefined) return { ...step, op: fusedUpdate as Op, attrs: { calls } satisfies FusedAttrs };
   if (root.op !== sumOp) return { ...step, op: fusedMap as Op, attrs: { calls } satisfies FusedAttrs };
   return { ...step, op: fusedSum as Op, attrs: { ...(root.attrs as SumAttrs), calls } };
+}
+
+/** A product whose second operand is decoded from codes reads the codes instead; any other step as it is. */
+function decoding(step: Step): Step {
+  const [a, b, ...bias] = step.inputs;
+  if (step.op !== matmulOp || a === undefined || b === undefined) return step;
+  const { node } = b;
+  if (node.op !== dequantizeOp) return step;
+  const layout = step.attrs as MatmulAttrs; // a product's attrs
+  const decode = node.attrs as DequantizeAttrs; // a decoding's attrs
+  const attrs: DecodingMatmulAttrs = { ...layout, decode, parts: node.inputs.length };
+  return { ...step, op: decodingMatmul as Op, attrs, inputs: [a, ...node.inputs, ...bias] };
 }
 
 const avalOf = ({ shape, dtype }: Tensor): Aval => ({ shape, dtype });
