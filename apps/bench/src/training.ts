@@ -43,7 +43,10 @@ export async function trainingStep(
     const ids = Array.from({ length }, id);
     return { ids, labels: ids };
   });
-  const { inputs, labels } = causalLm.collate(rows, shape);
+  const { inputs, labels } = causalLm.collate(rows, shape, {
+    model: model.info,
+    draw: { seed: 0, epoch: 0, numbers: [] },
+  });
   let step = 0;
   return {
     name,

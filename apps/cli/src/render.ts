@@ -1,5 +1,6 @@
 /** @file How numbers, memory and progress look. */
 import type { MemoryPlan } from "@graftml/tensor";
+import type { Evaluation } from "@graftml/trainer";
 import { type Io, paint, seenLength } from "./io.ts";
 
 /** "1,234,567" */
@@ -14,6 +15,10 @@ export function bytes(n: number): string {
 
 /** "0.52 %" with three digits. */
 export const percent = (share: number): string => `${(share * 100).toPrecision(3)} %`;
+
+/** ["loss 0.3012", "accuracy 0.8600", "bits per character 1.320"] */
+export const figures = (of: Evaluation): readonly string[] =>
+  Object.entries(of).map(([name, value]) => `${name.replaceAll("_", " ")} ${value.toPrecision(4)}`);
 
 /** "1:05" or "2:01:05" */
 export function duration(ms: number): string {

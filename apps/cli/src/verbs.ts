@@ -38,7 +38,7 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: "eval",
-    summary: "loss and perplexity on held-out data, with and without the adapter",
+    summary: "loss and other figures on held-out data, with and without the adapter",
     usage: "[RUN.yaml] [--key value …]",
     options: [device],
     example: "graft eval run.yaml\n  graft eval --model models/tiny --adapter runs/first/adapter --data.eval dev.jsonl",

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { dealer, paddedLength, permutation, positionAfter, stepsIn } from "./data.ts";
+import { dealer, permutation, positionAfter, stepsIn } from "./data.ts";
 
 const flat = (steps: number, deal: ReturnType<typeof dealer>): number[] =>
   Array.from({ length: steps }, (_, done) => deal(done)).flat(2);
@@ -57,8 +57,4 @@ describe("dealing rows out", () => {
       { epoch: 1, index: 8 },
     ]);
   });
-});
-
-it("pads lengths to multiples of 8, but not past what a model takes", () => {
-  expect([1, 8, 9, 60].map((n) => paddedLength(n, 62))).toEqual([8, 8, 16, 62]);
 });

@@ -24,24 +24,60 @@ export function positionAfter(done: number, dealing: Dealing): Position {
   return { epoch: Math.floor(done / steps), index: (done % steps) * dealing.batchSize * dealing.accumulate };
 }
 
+/** In which order rows are dealt out. */
+export interface Ordering {
+  readonly seed: number;
+  /** Whether every epoch has an order of its own; else it is that of the rows. */
+  readonly shuffle: boolean;
+  /** How long a row is, if rows of like length are to share a batch. */
+  readonly lengthOf?: (row: number) => number;
+}
+
 /** Gives the row numbers of the step that follows `done` optimizer steps, a list for each micro-batch. */
-export function dealer(
-  dealing: Dealing & { readonly seed: number; readonly shuffle: boolean },
-): (done: number) => readonly (readonly number[])[] {
-  const { rows, batchSize, accumulate, seed, shuffle } = dealing;
-  let order: ArrayLike<number> = Array.from({ length: rows }, (_, i) => i);
-  let shuffled = -1;
+export function dealer(dealing: Dealing & Ordering): (done: number) => readonly (readonly number[])[] {
+  const { rows, batchSize, accumulate, seed, shuffle, lengthOf } = dealing;
+  const perStep = batchSize * accumulate;
+  const orderOf = latest((epoch): ArrayLike<number> =>
+    shuffle ? permutation(rows, seed, epoch) : Array.from({ length: rows }, (_, i) => i),
+  );
+  const windowOf = latest((epoch, start) => {
+    const numbers = Array.from(orderOf(epoch)).slice(start, start + WINDOW * perStep);
+    return lengthOf === undefined ? numbers : likeLengths(numbers, dealing, lengthOf, epoch);
+  });
   return (done) => {
     const { epoch, index } = positionAfter(done, dealing);
-    if (shuffle && epoch !== shuffled) {
-      order = permutation(rows, seed, epoch);
-      shuffled = epoch;
-    }
-    const end = Math.min(rows, index + batchSize * accumulate);
-    const batches: number[][] = [];
-    for (let start = index; start < end; start += batchSize)
-      batches.push(Array.from({ length: Math.min(batchSize, end - start) }, (_, i) => order[start + i] ?? 0));
-    return batches;
+    const within = index % (WINDOW * perStep);
+    const numbers = windowOf(epoch, index - within).slice(within, within + perStep);
+    return Array.from({ length: Math.ceil(numbers.length / batchSize) }, (_, i) =>
+      numbers.slice(i * batchSize, (i + 1) * batchSize),
+    );
+  };
+}
+
+/** Steps whose rows are sorted by length together: enough for little padding, few enough that an epoch stays well mixed. */
+const WINDOW = 50;
+
+/** Rows with those of like length side by side; batches are dealt out in a random order if rows are. */
+function likeLengths(
+  numbers: readonly number[],
+  { batchSize, seed, shuffle }: Dealing & Ordering,
+  lengthOf: (row: number) => number,
+  epoch: number,
+): readonly number[] {
+  const lengths = new Map(numbers.map((row) => [row, lengthOf(row)]));
+  const sorted = numbers.toSorted((a, b) => (lengths.get(a) ?? 0) - (lengths.get(b) ?? 0));
+  if (!shuffle) return sorted;
+  const full = Math.floor(sorted.length / batchSize); // what is left over stays at the end
+  const order = [...permutation(full, seed, epoch), full];
+  return order.flatMap((batch) => sorted.slice(batch * batchSize, (batch + 1) * batchSize));
+}
+
+/** A function that remembers what it gave last. */
+function latest<A extends readonly number[], T>(make: (...args: A) => T): (...args: A) => T {
+  let known: { readonly args: A; readonly value: T } | undefined;
+  return (...args) => {
+    if (known === undefined || args.some((arg, i) => arg !== known?.args[i])) known = { args, value: make(...args) };
+    return known.value;
   };
 }
 
@@ -74,7 +110,3 @@ export function permutation(n: number, seed: number, epoch: number): Uint32Array
   }
   return order;
 }
-
-/** Tokens that a row of `longest` is padded to: a multiple of 8, so that few programs serve all batches, within what the model takes. */
-export const paddedLength = (longest: number, maxLength: number): number =>
-  Math.min(Math.ceil(longest / 8) * 8, maxLength);

@@ -1,18 +1,19 @@
-/** @file The loss on held-out rows: a mean over all of their labels, not over batches. */
+/** @file The loss and other figures of held-out rows, over all of them, not over batches. */
 import type { Layer, Progress } from "@graftml/peft";
-import { paddedLength } from "./data.ts";
+import type { Values } from "@graftml/tensor";
 import { DataError, TrainError } from "./errors.ts";
 import { InFlight, LATE } from "./in-flight.ts";
-import { byLength, checkRows, type Facts, factsOf, traceLoss } from "./program.ts";
+import { checkRows, type Facts, factsOf, tracePass } from "./program.ts";
+import { longestOf, numbersOf, type Rows, rowsAt } from "./rows.ts";
 import { type Evaluation, layersOf, type Setting } from "./run.ts";
-import type { BatchShape } from "./task.ts";
+import { byShape, shapeFor } from "./shapes.ts";
 
 /** Evaluates again and again with the programs of the first time. */
 export interface Evaluator<Row> {
   /** Allocates what the longest of these rows needs. */
-  prepare(rows: readonly Row[]): Promise<void>;
+  prepare(rows: Rows<Row>): Promise<void>;
   /** @throws {TrainError} if the loss is no number; the signal's reason if that is given before the end. */
-  run(rows: readonly Row[], progress: Progress, signal?: AbortSignal): Promise<Evaluation>;
+  run(rows: Rows<Row>, progress: Progress, signal?: AbortSignal): Promise<Evaluation>;
   dispose(): Promise<void>;
 }
 
@@ -23,38 +24,45 @@ export function evaluator<Batch, Row>(
   facts: Facts,
 ): Evaluator<Row> {
   const { runtime, store, model, task, batchSize } = setting;
-  const shapeOf = (length: number): BatchShape => ({ batch: batchSize, length, lead: facts.lead });
-  const programs = byLength((length) =>
-    runtime.compile(store, (trace) => ({
-      loss: traceLoss(trace, setting, layers, shapeOf(length), { train: false }).loss,
-    })),
+  const programs = byShape((shape) =>
+    runtime.compile(store, (trace) => {
+      const { census: _, ...outputs } = tracePass(trace, setting, layers, shape, { train: false });
+      return outputs;
+    }),
   );
-  const lengthFor = (rows: readonly Row[]): number =>
-    paddedLength(
-      rows.reduce((longest, row) => Math.max(longest, task.length(row)), 1),
-      model.info.maxLength,
-    );
   return {
-    prepare: async (rows) => void (await programs.get(lengthFor(rows))),
+    prepare: async (rows) => void (await programs.get(shapeFor(setting, facts, longestOf(rows)))),
     run: async (rows, progress, signal) => {
-      // Rows of like length together: less padding, and the sum is over all of them anyway.
-      const sorted = rows.toSorted((a, b) => task.length(a) - task.length(b));
+      const all = rowsAt(rows, numbersOf(rows));
+      const lengths = all.map((row) => task.size(row).length);
+      // Rows of like length together: less padding, and figures are of all of them anyway.
+      const sorted = [...all.keys()].sort((a, b) => (lengths[a] ?? 0) - (lengths[b] ?? 0));
       const scalars = Object.fromEntries([...facts.scalars].map(([name, at]) => [name, [at(progress)]]));
-      const flight = new InFlight<number>();
+      const flight = new InFlight<{
+        readonly numbers: readonly number[];
+        readonly outputs: Readonly<Record<string, Values>>;
+      }>();
+      const predictions = all.map((): Values => new Float32Array());
       let [total, labels] = [0, 0];
       const settle = async (keep: number): Promise<void> => {
-        for await (const sum of flight.take({ keep })) total += sum;
+        for await (const { numbers, outputs } of flight.take({ keep })) {
+          const { loss, predictions: found = new Float32Array() } = outputs;
+          total += loss?.[0] ?? NaN;
+          const each = found.length / batchSize;
+          numbers.forEach((number, b) => (predictions[number] = found.slice(b * each, (b + 1) * each)));
+        }
       };
       try {
         for (let start = 0; start < sorted.length; start += batchSize) {
           signal?.throwIfAborted();
-          const batch = sorted.slice(start, start + batchSize);
-          const length = lengthFor(batch);
-          const program = await programs.get(length);
-          const collated = task.collate(batch, shapeOf(length));
+          const numbers = sorted.slice(start, start + batchSize);
+          const batch = rowsAt(rows, numbers);
+          const shape = shapeFor(setting, facts, batch);
+          const program = await programs.get(shape);
+          const collated = task.collate(batch, shape, { model: model.info, draw: { seed: 0, epoch: 0, numbers } });
           labels += collated.labels;
-          const outputs = program.run({ clock: [0, 0], ...scalars, ...collated.inputs });
-          flight.push(outputs.then(({ loss }) => loss?.[0] ?? NaN));
+          const running = program.run({ clock: [0, 0], ...scalars, ...collated.inputs });
+          flight.push(running.then((outputs) => ({ numbers, outputs })));
           await settle(LATE);
         }
         await settle(0);
@@ -64,25 +72,25 @@ export function evaluator<Batch, Row>(
       const loss = total / labels;
       if (!Number.isFinite(loss))
         throw new TrainError(`evaluation: the loss over ${labels} labels of ${rows.length} rows is ${loss}.`);
-      return { loss, perplexity: Math.exp(loss) };
+      return { loss, ...task.figures({ rows: all, predictions, loss, labels, model: model.info }) };
     },
     dispose: programs.dispose,
   };
 }
 
 /**
- * Mean loss and perplexity of rows, with every row's labels weighing the same wherever batches end.
+ * Mean loss and the task's figures of rows, with every row's labels weighing the same wherever batches end.
  * @throws {DataError} if a row cannot be used; the signal's reason if that is given before the end.
  */
 export async function evaluate<Batch, Row>(
   setting: Setting<Batch, Row>,
-  rows: readonly Row[],
+  rows: Rows<Row>,
   { signal }: { readonly signal?: AbortSignal } = {},
 ): Promise<Evaluation> {
   if (rows.length === 0) throw new DataError("there is no row to evaluate on.");
   const layers = layersOf(setting.adapters);
   const facts = factsOf(setting, layers);
-  checkRows(setting, rows, "row", facts);
+  checkRows(setting, rows, numbersOf(rows), "row", facts);
   const once = evaluator(setting, layers, facts);
   try {
     await once.prepare(rows);

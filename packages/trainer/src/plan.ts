@@ -1,31 +1,33 @@
 /** @file What a run needs of a device's memory, known before anything is allocated. */
 import type { MemoryPlan, Outputs, Trace } from "@graftml/tensor";
 import { holds } from "./pausing.ts";
-import { traceGradients, traceLoss, traceUpdate } from "./program.ts";
+import { traceGradients, tracePass, traceUpdate } from "./program.ts";
 import { type Resolved, resolve } from "./resolved.ts";
+import { longestOf } from "./rows.ts";
 import type { Run } from "./run.ts";
+import type { BatchShape } from "./task.ts";
 
-/** The traced functions of a run, at the length that its batches are padded to. */
+/** The traced functions of a run, at the shape of a batch. */
 export interface Builds {
   /** Forward and backward of a micro-batch, and with it the update where a step has just one. */
-  readonly gradients: (length: number) => (trace: Trace) => Outputs;
+  readonly gradients: (shape: BatchShape) => (trace: Trace) => Outputs;
   /** Forward and backward alone, for methods that measure gradients between steps; null where none does. */
-  readonly measured: ((length: number) => (trace: Trace) => Outputs) | null;
+  readonly measured: ((shape: BatchShape) => (trace: Trace) => Outputs) | null;
   /** The update alone; null where `gradients` has it. */
   readonly update: ((trace: Trace) => Outputs) | null;
 }
 
 /** A step is one program, or, with several micro-batches, two that share the bucket of gradients. */
 export function buildsOf<Batch, Row>(run: Resolved<Batch, Row>): Builds {
-  const { layers, buckets, shapeOf, accumulate } = run;
+  const { layers, buckets, accumulate } = run;
   const accumulating = accumulate > 1;
   const update = (trace: Trace): Outputs => traceUpdate(trace, buckets, run);
-  const alone = (length: number) => (trace: Trace) =>
-    traceGradients(trace, run, layers, shapeOf(length), buckets, { accumulating: false });
+  const alone = (shape: BatchShape) => (trace: Trace) =>
+    traceGradients(trace, run, layers, shape, buckets, { accumulating: false });
   return {
     measured: holds(run) ? alone : null,
-    gradients: (length) => (trace) => ({
-      ...traceGradients(trace, run, layers, shapeOf(length), buckets, { accumulating }),
+    gradients: (shape) => (trace) => ({
+      ...traceGradients(trace, run, layers, shape, buckets, { accumulating }),
       ...(accumulating ? {} : update(trace)),
     }),
     update: accumulating ? update : null,
@@ -38,14 +40,16 @@ export function buildsOf<Batch, Row>(run: Resolved<Batch, Row>): Builds {
  */
 export function planRun<Batch, Row>(run: Run<Batch, Row>): MemoryPlan {
   const resolved = resolve(run);
-  const { runtime, store, rows, heldOut = [], lengthFor, shapeOf, layers } = resolved;
+  const { runtime, store, rows, heldOut = [], shapeFor, layers } = resolved;
   const { gradients, update } = buildsOf(resolved);
   const evaluation = (trace: Trace): Outputs => {
-    const { loss } = traceLoss(trace, resolved, layers, shapeOf(lengthFor(heldOut)), { train: false });
-    return { loss };
+    const { census: _, ...outputs } = tracePass(trace, resolved, layers, shapeFor(longestOf(heldOut)), {
+      train: false,
+    });
+    return outputs;
   };
   const plans = [
-    gradients(lengthFor(rows)),
+    gradients(shapeFor(longestOf(rows))),
     ...(update === null ? [] : [update]),
     ...(heldOut.length > 0 ? [evaluation] : []),
   ].map((build) => runtime.plan(store, build));

@@ -1,11 +1,12 @@
 /** @file The traced functions of training: how an adapter is trained is all here. */
 import { type Census, type Layer, openScope, type Progress } from "@graftml/peft";
-import { add, assign, fill, grad, mul, type Outputs, type Program, type Tensor, Trace, where } from "@graftml/tensor";
+import { add, assign, fill, grad, mul, type Outputs, type Tensor, Trace, where } from "@graftml/tensor";
 import { gradientOf, type TrainedBucket } from "./buckets.ts";
 import { clipFactor, globalNorm } from "./clip.ts";
 import type { Optimizer } from "./optim/optimizer.ts";
+import { type Rows, rowsAt } from "./rows.ts";
 import { dtypesOf, type Setting } from "./run.ts";
-import type { BatchShape } from "./task.ts";
+import type { BatchShape, Outcome } from "./task.ts";
 
 /** What tracing the forward pass once, without a device, tells of a model and its adapters. */
 export interface Facts {
@@ -29,25 +30,26 @@ export function factsOf<Batch, Row>({ model }: Setting<Batch, Row>, layers: read
 /** @throws {DataError} for the first row that the task cannot use; rows are numbered from 0. */
 export function checkRows<Batch, Row>(
   { task, model }: Setting<Batch, Row>,
-  rows: readonly Row[],
+  rows: Rows<Row>,
+  numbers: readonly number[],
   name: string,
   { lead }: Facts,
 ): void {
-  for (const [i, row] of rows.entries()) task.check(row, `${name} ${i}`, { model: model.info, lead });
+  rowsAt(rows, numbers).forEach((row, i) => task.check(row, `${name} ${numbers[i]}`, { model: model.info, lead }));
 }
 
-/** The sum of the losses of a batch [], and what was met on the way to it. */
-export function traceLoss<Batch, Row>(
+/** What a forward pass over a batch comes to, and what was met on the way to it. */
+export function tracePass<Batch, Row>(
   trace: Trace,
   { model, store, task }: Setting<Batch, Row>,
   layers: readonly Layer[],
   shape: BatchShape,
   { train }: { readonly train: boolean },
-): { readonly loss: Tensor; readonly census: Census } {
+): Outcome & { readonly census: Census } {
   const scope = openScope(trace, layers, { train, model: model.info, dtypeOf: dtypesOf(store) });
   const batch = model.inputs(trace, shape);
   const hidden = model.forward(scope, batch);
-  return { loss: task.loss({ trace, scope, model, batch, shape, hidden }), census: scope.census };
+  return { ...task.outcome({ trace, scope, model, batch, shape, hidden }), census: scope.census };
 }
 
 /**
@@ -66,7 +68,7 @@ export function traceGradients<Batch, Row>(
   { accumulating }: { readonly accumulating: boolean },
 ): Outputs {
   const weight = (name: string): Tensor => trace.input(name, []);
-  const { loss: labelled, census } = traceLoss(trace, setting, layers, shape, { train: true });
+  const { loss: labelled, census } = tracePass(trace, setting, layers, shape, { train: true });
   const penalties = census.penalties.map((penalty) => mul(penalty, weight("penalty_weight")));
   const loss = [mul(labelled, weight("loss_weight")), ...penalties].reduce(add);
   const members = buckets.flatMap(({ bucket }) => bucket.members);
@@ -103,24 +105,4 @@ export function traceUpdate(
       scalars,
     });
   return { grad_norm: norm };
-}
-
-/** Programs for the lengths that batches are padded to, compiled when first asked for. */
-export function byLength(compile: (length: number) => Promise<Program>): {
-  readonly get: (length: number) => Promise<Program>;
-  readonly dispose: () => Promise<void>;
-} {
-  const programs = new Map<number, Promise<Program>>();
-  return {
-    get: (length) => {
-      const program = programs.get(length) ?? compile(length);
-      programs.set(length, program);
-      return program;
-    },
-    dispose: async () => {
-      for (const result of await Promise.allSettled(programs.values()))
-        if (result.status === "fulfilled") result.value.dispose();
-      programs.clear();
-    },
-  };
 }

@@ -3,12 +3,14 @@ import type { Layer, Progress } from "@graftml/peft";
 import { keyOf } from "@graftml/tensor";
 import { declareTraining, type TrainedBucket } from "./buckets.ts";
 import type { Identity } from "./checkpoint.ts";
-import { type Dealing, paddedLength, stepsIn } from "./data.ts";
+import { type Dealing, stepsIn } from "./data.ts";
 import { DataError, TrainError } from "./errors.ts";
 import { adamw } from "./optim/adamw.ts";
 import { checkRows, type Facts, factsOf } from "./program.ts";
+import { numbersOf, rowsAt } from "./rows.ts";
 import { type Choices, type Job, layersOf, type Run } from "./run.ts";
 import { constant } from "./schedule.ts";
+import { shapeFor } from "./shapes.ts";
 import type { BatchShape } from "./task.ts";
 
 /** A run ready to be traced. */
@@ -17,16 +19,14 @@ export interface Resolved<Batch, Row> extends Job<Batch, Row>, Choices {
   readonly facts: Facts;
   readonly dealing: Dealing;
   readonly buckets: readonly TrainedBucket[];
-  /** The shape of a batch whose rows are padded to `length`. */
-  readonly shapeOf: (length: number) => BatchShape;
   /** How far the run is after `done` steps. */
   readonly progressAt: (done: number) => Progress;
-  /** Length that the given rows are padded to. */
-  readonly lengthFor: (rows: readonly Row[]) => number;
+  /** Shape of a batch of the given rows. */
+  readonly shapeFor: (rows: readonly Row[]) => BatchShape;
 }
 
 /**
- * Fills in defaults, checks every row and makes gradients and moments known to the store; nothing is allocated.
+ * Fills in defaults, checks every row that is there and makes gradients and moments known to the store; nothing is allocated.
  * @throws {TrainError} for settings that make no sense, {DataError} for a row that cannot be used.
  */
 export function resolve<Batch, Row>(run: Run<Batch, Row>): Resolved<Batch, Row> {
@@ -37,17 +37,18 @@ export function resolve<Batch, Row>(run: Run<Batch, Row>): Resolved<Batch, Row> 
     maxGradNorm: 1,
     seed: 0,
     shuffle: true,
+    bucket: false,
     checkpointActivations: false,
     evalEvery: 0,
     saveEvery: 0,
     ...run,
   };
-  const { model, task, store, batchSize, accumulate, rows, heldOut = [], checkpointActivations } = filled;
+  const { store, batchSize, accumulate, rows, heldOut = [], checkpointActivations } = filled;
   check(filled);
   const layers = layersOf(run.adapters, { checkpointActivations });
   const facts = factsOf(run, layers);
-  checkRows(run, rows, "row", facts);
-  checkRows(run, heldOut, "held-out row", facts);
+  checkRows(run, rows, rows.lazy?.longest ?? numbersOf(rows), "row", facts);
+  checkRows(run, heldOut, heldOut.lazy?.longest ?? numbersOf(heldOut), "held-out row", facts);
   const dealing = { rows: rows.length, batchSize, accumulate };
   const perEpoch = stepsIn(dealing);
   return {
@@ -57,12 +58,7 @@ export function resolve<Batch, Row>(run: Run<Batch, Row>): Resolved<Batch, Row> 
     dealing,
     progressAt: (step) => ({ step, steps: filled.steps, perEpoch }),
     buckets: declareTraining(store, run.trainable, filled.optimizer),
-    shapeOf: (length) => ({ batch: batchSize, length, lead: facts.lead }),
-    lengthFor: (some) =>
-      paddedLength(
-        some.reduce((longest, row) => Math.max(longest, task.length(row)), 1),
-        model.info.maxLength,
-      ),
+    shapeFor: (some) => shapeFor(run, facts, some),
   };
 }
 
@@ -94,6 +90,7 @@ export function identityOf<Batch, Row>(run: Resolved<Batch, Row>): Identity {
     maxGradNorm,
     seed,
     shuffle,
+    bucket,
     rows,
     trainable,
     optimizer,
@@ -108,8 +105,9 @@ export function identityOf<Batch, Row>(run: Resolved<Batch, Row>): Identity {
     task: task.name,
     model: model.info.architecture,
     trainable: `${parameters.length} parameters, ${digest(parameters)}`,
-    data: `${rows.length} rows, ${digest(rows)}`,
+    data: `${rows.length} rows, ${rows.lazy?.digest ?? digest(rowsAt(rows, numbersOf(rows)))}`,
     shuffle,
+    bucket,
     steps,
     batch_size: batchSize,
     accumulate,

@@ -4,8 +4,9 @@ import { checkpoint, type DType, type Runtime, type Store } from "@graftml/tenso
 import type { Checkpoint, Checkpoints } from "./checkpoint.ts";
 import type { Example } from "./encode.ts";
 import type { Optimizer } from "./optim/optimizer.ts";
+import type { Rows } from "./rows.ts";
 import type { Schedule } from "./schedule.ts";
-import type { Task } from "./task.ts";
+import type { Figures, Task } from "./task.ts";
 
 /** A model with its adapters, on a runtime: what both training and evaluating need. */
 export interface Setting<Batch = TokenBatch, Row = Example> {
@@ -24,9 +25,9 @@ export interface Setting<Batch = TokenBatch, Row = Example> {
 export interface Job<Batch = TokenBatch, Row = Example> extends Setting<Batch, Row> {
   /** Where the trainable parameters lie in the store, as `declareAdapter` gave them. */
   readonly trainable: readonly TrainableBucket[];
-  readonly rows: readonly Row[];
+  readonly rows: Rows<Row>;
   /** Rows to evaluate on; without them nothing is evaluated. */
-  readonly heldOut?: readonly Row[] | undefined;
+  readonly heldOut?: Rows<Row> | undefined;
   /** Optimizer steps in all. `stepsIn` gives those of an epoch. */
   readonly steps: number;
   /** Learning rate before the schedule. */
@@ -53,6 +54,8 @@ export interface Choices {
   readonly seed: number;
   /** Whether every epoch has an order of its own; default true. False: the order of `rows`, epoch after epoch. */
   readonly shuffle: boolean;
+  /** Whether rows of like length share a batch; default false. */
+  readonly bucket: boolean;
   /** Whether blocks are recomputed by the backward pass instead of kept; changes no bit. Default false. */
   readonly checkpointActivations: boolean;
   /** Steps between evaluations; there is one at the end in any case. 0, the default: only that. */
@@ -69,7 +72,7 @@ export interface StepEvent {
   readonly type: "step";
   /** Counts from 1. */
   readonly step: number;
-  /** Mean over the label tokens of the whole step, penalties included. */
+  /** Mean over the labels of the whole step, penalties included. */
   readonly loss: number;
   /** Global L2 norm of the gradients before clipping. */
   readonly gradNorm: number;
@@ -83,13 +86,8 @@ export interface StepEvent {
   readonly ms: number;
 }
 
-/** Figures over all of the held-out rows. */
-export interface Evaluation {
-  /** Mean over all label tokens. */
-  readonly loss: number;
-  /** e to the loss. */
-  readonly perplexity: number;
-}
+/** Figures over all of the held-out rows: those of the task, and the loss, which is a mean over all of their labels. */
+export type Evaluation = Figures & { readonly loss: number };
 
 /** What a run tells. */
 export type TrainEvent =

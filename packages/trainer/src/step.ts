@@ -1,9 +1,11 @@
 /** @file One optimizer step: what is submitted, and what is told of it once its results are there. */
 import type { Program, Source } from "@graftml/tensor";
 import type { Changed } from "./checkpoint.ts";
+import { positionAfter } from "./data.ts";
 import { TrainError } from "./errors.ts";
 import type { Resolved } from "./resolved.ts";
 import type { StepEvent } from "./run.ts";
+import type { BatchShape, Collated } from "./task.ts";
 
 /** A step whose results are there. */
 export interface Finished extends Omit<StepEvent, "type" | "ms"> {
@@ -12,10 +14,12 @@ export interface Finished extends Omit<StepEvent, "type" | "ms"> {
   readonly to: number;
 }
 
-/** A micro-batch and the program for its length. */
+/** A micro-batch and the program for its shape. */
 export interface MicroBatch<Row> {
   readonly rows: readonly Row[];
-  readonly length: number;
+  /** The rows' numbers. */
+  readonly numbers: readonly number[];
+  readonly shape: BatchShape;
   readonly program: Program;
 }
 
@@ -30,15 +34,15 @@ export function submit<Batch, Row>(
   applying: Program | null,
   { restarted }: Changed,
 ): Promise<Finished> {
-  const { task, optimizer, schedule, shapeOf } = run;
+  const { optimizer, schedule } = run;
   const from = performance.now();
   const step = done + 1;
   const lr = run.lr * schedule.factor(done);
-  const collated = batches.map(({ rows, length }) => task.collate(rows, shapeOf(length)));
+  const collated = batches.map((batch) => collate(run, done, batch));
   const total = (of: "labels" | "tokens"): number => collated.reduce((sum, batch) => sum + batch[of], 0);
   const common: Record<string, Source> = {
     ...scalarsAt(run, done),
-    loss_weight: [1 / total("labels")],
+    loss_weight: [1 / Math.max(1, total("labels"))], // by chance a step of masked language modelling may have none
     penalty_weight: [1 / batches.length],
     optimizer: optimizer.scalars(step - restarted, lr),
   };
@@ -52,6 +56,14 @@ export function submit<Batch, Row>(
     return { step, loss, gradNorm, lr, tokens: total("tokens"), labels: total("labels"), from, to: performance.now() };
   });
 }
+
+/** A micro-batch of the step that follows `done` steps as inputs. */
+const collate = <Batch, Row>(
+  { task, model, seed, dealing }: Resolved<Batch, Row>,
+  done: number,
+  { rows, numbers, shape }: MicroBatch<Row>,
+): Collated =>
+  task.collate(rows, shape, { model: model.info, draw: { seed, epoch: positionAfter(done, dealing).epoch, numbers } });
 
 /** What methods compute on the host, by the names of the programs' inputs. */
 const scalarsAt = <Batch, Row>({ facts, progressAt }: Resolved<Batch, Row>, done: number): Record<string, Source> =>
@@ -71,11 +83,11 @@ export async function measure<Batch, Row>(
   run: Resolved<Batch, Row>,
   done: number,
   i: number,
-  { rows, length, program }: MicroBatch<Row>,
+  batch: MicroBatch<Row>,
 ): Promise<void> {
-  const { inputs, labels } = run.task.collate(rows, run.shapeOf(length));
-  const weights = { loss_weight: [1 / labels], penalty_weight: [1] };
-  await program.run({ ...scalarsAt(run, done), ...weights, clock: clockOf(run, done, i), ...inputs });
+  const { inputs, labels } = collate(run, done, batch);
+  const weights = { loss_weight: [1 / Math.max(1, labels)], penalty_weight: [1] };
+  await batch.program.run({ ...scalarsAt(run, done), ...weights, clock: clockOf(run, done, i), ...inputs });
 }
 
 /**

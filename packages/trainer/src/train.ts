@@ -7,9 +7,11 @@ import { evaluator } from "./evaluate.ts";
 import { InFlight, LATE } from "./in-flight.ts";
 import { dueAt, hold, writeRates } from "./pausing.ts";
 import { buildsOf } from "./plan.ts";
-import { byLength } from "./program.ts";
+import { checkRows } from "./program.ts";
 import { identityOf, resolve } from "./resolved.ts";
+import { longestOf, rowsAt } from "./rows.ts";
 import type { Run, TrainEvent } from "./run.ts";
+import { byShape } from "./shapes.ts";
 import { type Finished, measure, type MicroBatch, submit, teller } from "./step.ts";
 
 type Events = AsyncGenerator<TrainEvent, void, undefined>;
@@ -20,7 +22,7 @@ type Events = AsyncGenerator<TrainEvent, void, undefined>;
  *
  * @throws {TrainError} if a loss or a gradient is no number: nothing is saved after that, earlier checkpoints stand.
  * @throws {StateError} if the checkpoint to resume is of another run, naming what differs.
- * @throws {DataError} if a row cannot be used, before the first step.
+ * @throws {DataError} if a row cannot be used: before the first step, or where rows are made as they are needed, when it is met.
  *
  * @example
  * for await (const event of train({ runtime, store, model, adapters: [adapter], trainable, task: causalLm, rows, ... }))
@@ -32,10 +34,15 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
   const identity = identityOf(run);
   const blocks = stateBlocks(run.adapters, run.optimizer, run.buckets);
   const { gradients, measured, update } = buildsOf(run);
-  const programs = byLength((length) => runtime.compile(store, gradients(length)));
-  const measuring = byLength((length) => runtime.compile(store, (measured ?? gradients)(length)));
+  const programs = byShape((shape) => runtime.compile(store, gradients(shape)));
+  const measuring = byShape((shape) => runtime.compile(store, (measured ?? gradients)(shape)));
   const evaluations = evaluator(run, run.layers, run.facts);
-  const deal = dealer({ ...run.dealing, seed: run.seed, shuffle: run.shuffle });
+  const deal = dealer({
+    ...run.dealing,
+    seed: run.seed,
+    shuffle: run.shuffle,
+    ...(run.bucket && { lengthOf: (i: number) => run.task.size(rows.at(i) as Row).length }), // dealt out of their number
+  });
   const flight = new InFlight<Finished>();
   const asEvent = teller();
   let applying: Program | null = null;
@@ -61,9 +68,10 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
     });
   }
   async function batchOf(numbers: readonly number[], compiled: typeof programs): Promise<MicroBatch<Row>> {
-    const batch = numbers.map((i) => rows[i] as Row); // dealt out of their number
-    const length = run.lengthFor(batch);
-    return { rows: batch, length, program: await compiled.get(length) };
+    if (rows.lazy !== undefined) checkRows(run, rows, numbers, "row", run.facts);
+    const batch = rowsAt(rows, numbers);
+    const shape = run.shapeFor(batch);
+    return { rows: batch, numbers, shape, program: await compiled.get(shape) };
   }
   async function* save(): Events {
     if (checkpoints === undefined || saved === done) return;
@@ -98,8 +106,8 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
       done = saved = resume.step;
     }
     // Before the first step, all that the longest batches need: no later one needs more.
-    await programs.get(run.lengthFor(rows));
-    if (measured !== null) await measuring.get(run.lengthFor(rows));
+    await programs.get(run.shapeFor(longestOf(rows)));
+    if (measured !== null) await measuring.get(run.shapeFor(longestOf(rows)));
     if (update !== null) applying = await runtime.compile(store, update);
     if (heldOut.length > 0) await evaluations.prepare(heldOut);
     if (resume === undefined) yield* pause();

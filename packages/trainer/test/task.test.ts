@@ -4,11 +4,16 @@ import { describe, expect, it } from "vitest";
 import { causalLm, evaluate, type Example } from "../src/index.ts";
 import { ready, toy, toyBase } from "./toy.ts";
 
+const facts = { model: toy.info, draw: { seed: 0, epoch: 0, numbers: [] } };
 const full = (...ids: readonly number[]): Example => ({ ids, labels: ids });
 
 describe("collating rows for causal-lm", () => {
   it("moves labels by one and pads on the right", () => {
-    const { inputs, labels, tokens } = causalLm.collate([full(5, 6, 7), full(8, 9)], { batch: 2, length: 4, lead: 0 });
+    const { inputs, labels, tokens } = causalLm.collate(
+      [full(5, 6, 7), full(8, 9)],
+      { batch: 2, length: 4, lead: 0 },
+      facts,
+    );
     expect([...inputs["ids"]!]).toEqual([5, 6, 7, 0, 8, 9, 0, 0]);
     expect([...inputs["labels"]!]).toEqual([6, 7, -100, -100, 9, -100, -100, -100]);
     expect([...inputs["mask"]!]).toEqual([1, 1, 1, 0, 1, 1, 0, 0]);
@@ -16,13 +21,13 @@ describe("collating rows for causal-lm", () => {
   });
 
   it("keeps the first token's label where virtual tokens lead", () => {
-    const { inputs, labels } = causalLm.collate([full(5, 6, 7)], { batch: 1, length: 4, lead: 2 });
+    const { inputs, labels } = causalLm.collate([full(5, 6, 7)], { batch: 1, length: 4, lead: 2 }, facts);
     expect([...inputs["labels"]!]).toEqual([5, 6, 7, -100]);
     expect(labels).toBe(3);
   });
 
   it("fills a short batch with rows that do not count and are not blind", () => {
-    const { inputs, labels, tokens } = causalLm.collate([full(5, 6)], { batch: 2, length: 2, lead: 0 });
+    const { inputs, labels, tokens } = causalLm.collate([full(5, 6)], { batch: 2, length: 2, lead: 0 }, facts);
     expect([...inputs["labels"]!]).toEqual([6, -100, -100, -100]);
     expect([...inputs["mask"]!]).toEqual([1, 1, 1, 0]);
     expect([labels, tokens]).toEqual([1, 2]);

@@ -1,10 +1,10 @@
-/** @file `graft eval`: loss and perplexity of held-out data, with and without the adapter. */
+/** @file `graft eval`: loss and the task's figures on held-out data, with and without the adapter. */
 import { causalLm, evaluate, type Evaluation } from "@graftml/trainer";
 import { encodeRows } from "../data/encode.ts";
 import { deviceOf, openRuntime } from "../device.ts";
 import { needed, openTrained, readGiven } from "../inputs.ts";
 import { finish, table, showFile } from "../io.ts";
-import { thousands } from "../render.ts";
+import { figures, thousands } from "../render.ts";
 import { declareSession } from "../session.ts";
 import type { Command } from "../verbs.ts";
 
@@ -22,11 +22,7 @@ export const evaluateData: Command = async (io, args, options) => {
     io.begun = true;
     const adapted =
       stack.length === 0 ? undefined : await evaluate({ ...setting, adapters: stack.map((s) => s.adapter) }, rows);
-    const line = (name: string, { loss, perplexity }: Evaluation): readonly string[] => [
-      name,
-      `loss ${loss.toFixed(4)}`,
-      `perplexity ${perplexity.toFixed(3)}`,
-    ];
+    const line = (name: string, evaluation: Evaluation): readonly string[] => [name, ...figures(evaluation)];
     const shown = [files]
       .flat()
       .map((file) => showFile(file))

@@ -8,7 +8,7 @@ import { needed, openGiven, readGiven } from "../inputs.ts";
 import { finish, type Io, paint, showFile, wrap } from "../io.ts";
 import { claim, names } from "../outputs.ts";
 import { type Data, planWithin, readData, trainerRun } from "../plan.ts";
-import { bytes, duration, memory, percent, progress, thousands } from "../render.ts";
+import { bytes, duration, figures, memory, percent, progress, thousands } from "../render.ts";
 import { parseRun } from "../run-file.ts";
 import { DEFAULT_STEPS } from "../schema.ts";
 import { countParameters, type Session } from "../session.ts";
@@ -100,10 +100,7 @@ export async function trainSession(
       signal: stop.signal,
       onEvent: (event) => {
         if (event.type === "step") shown.step(event);
-        else if (event.type === "eval")
-          shown.note(
-            `step ${event.step}: held-out loss ${event.eval.loss.toFixed(4)}, perplexity ${event.eval.perplexity.toFixed(2)}`,
-          );
+        else if (event.type === "eval") shown.note(`step ${event.step}, held out: ${figures(event.eval).join(", ")}`);
       },
     });
     shown.end();

@@ -1,0 +1,55 @@
+/** @file The shapes that programs are compiled for, and the programs by shape. */
+import type { Program } from "@graftml/tensor";
+import type { Facts } from "./program.ts";
+import type { Setting } from "./run.ts";
+import type { BatchShape, RowSize } from "./task.ts";
+
+/** Tokens that a row of `longest` is padded to: a multiple of 8, so that few programs serve all batches, within what the model takes. */
+export const paddedLength = (longest: number, maxLength: number): number =>
+  Math.min(Math.ceil(longest / 8) * 8, maxLength);
+
+/** The shape of a batch of the given rows: as wide as its longest source and its longest target. */
+export function shapeFor<Batch, Row>(
+  { task, model, batchSize }: Pick<Setting<Batch, Row>, "task" | "model" | "batchSize">,
+  { lead }: Facts,
+  rows: readonly Row[],
+): BatchShape {
+  const sizes = rows.map((row) => task.size(row));
+  const longest = (of: (size: RowSize) => number): number =>
+    paddedLength(
+      sizes.reduce((most, size) => Math.max(most, of(size)), 1),
+      model.info.maxLength,
+    );
+  const decoding = sizes.some(({ target }) => target !== undefined);
+  return {
+    batch: batchSize,
+    length: longest(({ length }) => length),
+    ...(decoding && { target: longest(({ target = 1 }) => target) }),
+    ...(task.packed === true && { packed: true }),
+    lead,
+  };
+}
+
+/** Programs by shape. */
+export interface ProgramsByShape {
+  readonly get: (shape: BatchShape) => Promise<Program>;
+  readonly dispose: () => Promise<void>;
+}
+
+/** Programs for the shapes of batches, compiled when first asked for. */
+export function byShape(compile: (shape: BatchShape) => Promise<Program>): ProgramsByShape {
+  const programs = new Map<string, Promise<Program>>();
+  return {
+    get: (shape) => {
+      const key = `${shape.length} ${shape.target}`; // all else is the same in a run
+      const program = programs.get(key) ?? compile(shape);
+      programs.set(key, program);
+      return program;
+    },
+    dispose: async () => {
+      for (const result of await Promise.allSettled(programs.values()))
+        if (result.status === "fulfilled") result.value.dispose();
+      programs.clear();
+    },
+  };
+}

@@ -1,0 +1,74 @@
+/** @file Predicting the next token. */
+import type { TokenBatch } from "@graftml/peft";
+import { IGNORE, linearCrossEntropy, reshape, slice, sum, type Tensor } from "@graftml/tensor";
+import type { Example } from "../encode.ts";
+import { DataError, TrainError } from "../errors.ts";
+import { bitsPerCharacter, perplexity } from "../metrics/language.ts";
+import type { Task } from "../task.ts";
+import { checkKnown, checkTokens, labelRows, nameOf, tokenInputs, tokensIn } from "./tokens.ts";
+
+/**
+ * Predicting the next token.
+ *
+ * The shift by one happens when rows are collated: column t of the labels is the label of token t + 1. Virtual tokens in
+ * front make the first token a label too, predicted from the last of them, and then column t is the label of token t.
+ */
+export const causalLm: Task<TokenBatch, Example> = {
+  name: "causal-lm",
+  size: ({ ids }) => ({ length: ids.length }),
+  check(row, name, { model, lead }) {
+    const where = nameOf(name, row);
+    const { ids, labels, starts } = row;
+    if (ids.length !== labels.length)
+      throw new DataError(`${where} has ${ids.length} tokens and ${labels.length} labels.`);
+    checkTokens(ids, where, model);
+    checkKnown(labels, where, model);
+    if (starts !== undefined && lead > 0)
+      throw new TrainError(
+        "packed rows have no place for the virtual tokens of a prompt before each text. Set data.pack: false, or use prefix tuning.",
+      );
+    if (learnt(row, lead).every((label) => label === IGNORE))
+      throw new DataError(
+        `${where} has no label to learn from: of its ${ids.length} token(s) all are padding, prompt or the first. Drop it, shorten its prompt, or raise data.max_length.`,
+      );
+  },
+  collate(rows, shape) {
+    const { batch, length, lead } = shape;
+    const { ids, types, mask } = tokenInputs(rows, shape);
+    const { labels, counted } = labelRows(
+      rows.map((row) => learnt(row, lead)),
+      batch,
+      length,
+    );
+    const packed = shape.packed === true ? { positions: numberTexts(rows, mask, length) } : {};
+    return { inputs: { ids, types, mask, labels, ...packed }, labels: counted, tokens: tokensIn(rows) };
+  },
+  outcome({ trace, scope, model, batch: read, hidden, shape: { batch, length, lead } }) {
+    const rows = slice(hidden, 1, lead === 0 ? 0 : lead - 1, length); // [B, T, D]: row t predicts column t
+    const flat = reshape(rows, [batch * length, rows.shape.at(-1) ?? 0]); // [B·T, D]
+    const labels = trace.input("labels", [batch * length], "i32");
+    const head = (h: Tensor): Tensor => model.head(scope, h, read);
+    return { loss: sum(linearCrossEntropy(flat, labels, { vocabulary: model.info.vocabulary, head })) };
+  },
+  figures: ({ loss, labels, rows }) => ({ ...perplexity(loss), ...bitsPerCharacter(loss, labels, rows) }),
+};
+
+/** Predicting the next token where several texts share a row (`packRows`): each is seen by its own tokens only. */
+export const packedLm: Task<TokenBatch, Example> = { ...causalLm, packed: true };
+
+/** Labels by column. Nothing stands before the first token of a text, unless something leads, so nothing predicts it. */
+const learnt = ({ labels, starts = [0] }: Example, lead: number): readonly number[] =>
+  lead > 0 ? labels : labels.map((label, t) => (starts.includes(t) ? IGNORE : label)).slice(1);
+
+/** Numbers the texts of every row in its mask, from 1, and counts positions anew in each: i32 [B, T]. */
+function numberTexts(rows: readonly Example[], mask: Float32Array, length: number): Int32Array {
+  const positions = new Int32Array(mask.length);
+  rows.forEach(({ ids, starts = [0] }, b) =>
+    starts.forEach((start, i) => {
+      const end = starts[i + 1] ?? ids.length;
+      mask.fill(i + 1, b * length + start, b * length + end);
+      for (let t = start; t < end; t++) positions[b * length + t] = t - start;
+    }),
+  );
+  return positions;
+}

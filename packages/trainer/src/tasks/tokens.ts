@@ -1,0 +1,78 @@
+/** @file What all tasks on tokens share: checking rows and laying them side by side. */
+import type { ModelInfo } from "@graftml/peft";
+import { IGNORE, type Source } from "@graftml/tensor";
+import type { Example } from "../encode.ts";
+import { DataError } from "../errors.ts";
+import type { BatchShape } from "../task.ts";
+
+/** A row in words: its number and where it comes from. */
+export const nameOf = (name: string, { origin }: { readonly origin?: string }): string =>
+  origin === undefined ? name : `${name} (${origin})`;
+
+/** @throws {DataError} for a token that the model does not know; labels that do not count are none. */
+export function checkKnown(ids: readonly number[], where: string, { vocabulary }: ModelInfo): void {
+  const odd = ids.find((id) => id !== IGNORE && (!Number.isInteger(id) || id < 0 || id >= vocabulary));
+  if (odd !== undefined)
+    throw new DataError(
+      `${where} has the token ${odd}; this model knows 0 … ${vocabulary - 1}. Is the tokenizer another model's?`,
+    );
+}
+
+/** @throws {DataError} for a token that the model does not know, for none, or for more than it tells apart. */
+export function checkTokens(ids: readonly number[], where: string, model: ModelInfo): void {
+  const { maxLength } = model;
+  checkKnown(ids, where, model);
+  if (ids.length > maxLength)
+    throw new DataError(
+      `${where} has ${ids.length} tokens; this model tells ${maxLength} positions apart. Lower data.max_length.`,
+    );
+  if (ids.length === 0) throw new DataError(`${where} has no tokens. Drop it.`);
+}
+
+/** @throws {DataError} for a label that is no class of the head. */
+export function checkClass(label: number | undefined, where: string, { labels }: ModelInfo): void {
+  if (label === undefined || !Number.isInteger(label) || label < 0 || label >= labels)
+    throw new DataError(`${where} has the label ${label}; the classes of this model are 0 … ${labels - 1}.`);
+}
+
+/**
+ * Token ids and token types i32 [B, T], padded on the right with zeros, and the mask [B, T]. A row that is all padding still
+ * sees its first token, or attention over nothing would be no number.
+ */
+export function tokenInputs(
+  rows: readonly Example[],
+  { batch, length }: BatchShape,
+): { readonly ids: Int32Array; readonly types: Int32Array; readonly mask: Float32Array } {
+  const [ids, types] = [new Int32Array(batch * length), new Int32Array(batch * length)];
+  const mask = new Float32Array(batch * length);
+  for (let b = 0; b < batch; b++) {
+    const row = rows[b];
+    mask.fill(1, b * length, b * length + (row?.ids.length ?? 1));
+    if (row === undefined) continue;
+    ids.set(row.ids, b * length);
+    if (row.types !== undefined) types.set(row.types, b * length);
+  }
+  return { ids, types, mask };
+}
+
+/** Tokens of rows, padding excluded. */
+export const tokensIn = (rows: readonly Example[]): number => rows.reduce((sum, { ids }) => sum + ids.length, 0);
+
+/** Lists of labels as rows [B, U], padded with labels that do not count. */
+export function labelRows(
+  lists: readonly (readonly number[])[],
+  batch: number,
+  length: number,
+): { readonly labels: Int32Array; readonly counted: number } {
+  const labels = new Int32Array(batch * length).fill(IGNORE);
+  lists.forEach((list, b) => labels.set(list, b * length));
+  return { labels, counted: labels.reduce((n, label) => (label === IGNORE ? n : n + 1), 0) };
+}
+
+/** The class of every row as labels i32 [B]; rows that are missing do not count. */
+export const classLabels = (rows: readonly { readonly labels: readonly number[] }[], batch: number): Source =>
+  labelRows(
+    rows.map(({ labels }) => labels.slice(0, 1)),
+    batch,
+    1,
+  ).labels;
