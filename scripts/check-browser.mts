@@ -10,7 +10,7 @@ import { build, type Rolldown } from "vite";
 import { root } from "./launch.cjs";
 
 /** Loss on the device against the interpreter, relative: f32 against f64 over a few steps. */
-const TOLERANCE = 1e-4;
+const TOLERANCE = 1e-5;
 const STEPS = 3;
 const PATIENCE_MS = 120_000;
 const BROWSERS = ["/usr/bin/chromium", "/usr/bin/google-chrome"];

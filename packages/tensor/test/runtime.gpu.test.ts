@@ -22,6 +22,7 @@ import {
   type Trace,
   TraceError,
 } from "../src/index.ts";
+import { trainBlock } from "./block.ts";
 import { declareMlp, mlpBatch, mlpStep, trainMlp } from "./mlp.ts";
 
 let device: Device;
@@ -59,6 +60,12 @@ describe("a program on the device", () => {
     got.losses.forEach((loss, i) => expect(Math.abs(loss / want.losses[i]! - 1)).toBeLessThan(1e-5));
     got.norms.forEach((norm, i) => expect(Math.abs(norm / want.norms[i]! - 1)).toBeLessThan(1e-5));
     got.weights.forEach((w, i) => expect(Math.abs(w - want.weights[i]!)).toBeLessThan(1e-5));
+  });
+
+  it("trains a transformer's block as the interpreter does", async () => {
+    const [got, want] = [await trainBlock(runtime, 5), await trainBlock(hostRuntime(), 5)];
+    got.forEach((loss, i) => expect(Math.abs(loss / want[i]! - 1)).toBeLessThan(1e-5));
+    expect(want.at(-1)).toBeLessThan(0.9 * want[0]!);
   });
 
   it("gives the same bits twice", async () => {
@@ -224,7 +231,10 @@ describe("memory", () => {
     // Little garbage at a time, so that what grows is not the heap's own spare room.
     const { status, stdout } = inNode("growth.ts", "--expose-gc", "--max-semi-space-size=1");
     expect(status).toBe(0);
-    expect(Number(stdout)).toBeLessThan(2 ** 20); // 2 kB a run would be more
+    const { rss, arrayBuffers, allocated } = JSON.parse(stdout) as Record<string, number>; // what the script prints
+    expect(rss).toBeLessThan(2 ** 20); // 4 kB a run would be more
+    expect(arrayBuffers).toBeLessThan(300); // a run uploads more than a byte
+    expect(allocated).toBe(0);
   });
 });
 

@@ -1,6 +1,6 @@
-/** @file One training step of a small classifier in a browser, beside the f64 interpreter on the same page. */
+/** @file Training steps of a small language model in a browser, beside the f64 interpreter on the same page. */
 import { deviceRuntime, hostRuntime, requestDevice } from "../../src/index.ts";
-import { trainMlp } from "../mlp.ts";
+import { trainBlock } from "../block.ts";
 
 /** What the page reports. */
 export interface Report {
@@ -15,10 +15,7 @@ export interface Report {
 /** Trains on `navigator.gpu` and on the interpreter, from the same weights on the same batches. */
 export async function step(steps = 2): Promise<Report> {
   const runtime = deviceRuntime(await requestDevice());
-  const [{ losses: device }, { losses: interpreter }] = [
-    await trainMlp(runtime, steps),
-    await trainMlp(hostRuntime(), steps),
-  ];
+  const [device, interpreter] = [await trainBlock(runtime, steps), await trainBlock(hostRuntime(), steps)];
   const error = Math.max(...device.map((loss, i) => Math.abs(loss / (interpreter[i] ?? NaN) - 1)));
   runtime.dispose();
   return { adapter: runtime.name, device, interpreter, error };
