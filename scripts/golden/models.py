@@ -2,13 +2,10 @@
 
     python scripts/golden/models.py
 
-Writes a folder for each into packages/models/test/golden: config.json and model.safetensors as transformers saves them, and
-golden.json: token ids, logits, the mean next-token loss, the greedy continuation, and gradients of a few parameters.
+Writes folders into packages/models/test/golden; recording.py says what is in them.
 """
-import json, pathlib, shutil
 import torch, transformers
-
-out = pathlib.Path(__file__).parents[2] / "packages/models/test/golden"
+from recording import IGNORE, randomized, record
 
 # Nothing is square, even or equal to something else where it need not be.
 cases = {
@@ -48,35 +45,14 @@ cases = {
 }
 
 
-def rounded(tensor, digits=7):
-    """Nested lists with so many digits; f32 has seven."""
-    return json.loads(json.dumps(tensor.tolist()), parse_float=lambda x: float(f"{float(x):.{digits}g}"))
-
-
 for name, (config, chosen) in cases.items():
     torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
-    with torch.no_grad():  # biases away from zero, gains away from one, scores far from uniform
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.15)
-    folder = out / name
-    shutil.rmtree(folder, ignore_errors=True)
-    model.save_pretrained(folder)
-    (folder / "generation_config.json").unlink(missing_ok=True)
-    (folder / "model.safetensors").chmod(0o644)
-
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
+    randomized(model)
     ids = torch.randint(3, config.vocab_size, (2, 9))
-    result = model(input_ids=ids, labels=ids)
-    result.loss.backward()
-    parameters = dict(model.named_parameters())
+    labels = torch.nn.functional.pad(ids[:, 1:], (0, 1), value=IGNORE)
     greedy = model.generate(ids, max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0)
-    golden = {
-        "made_with": f"transformers {transformers.__version__}, torch {torch.__version__}, float32",
-        "ids": ids.tolist(),
-        "logits": rounded(result.logits),
-        "loss": result.loss.item(),
-        "greedy": greedy.tolist(),
-        "gradients": {key: rounded(parameters[key].grad, digits=5) for key in chosen},
-    }
-    (folder / "golden.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
-    print(name, sum(f.stat().st_size for f in folder.iterdir()), "bytes")
+    record(
+        name, model, "causal-lm", lambda m: m(input_ids=ids).logits, {"ids": ids}, labels, chosen,
+        prompts=ids.tolist(), greedy=greedy[:, ids.shape[1]:].tolist(),
+    )

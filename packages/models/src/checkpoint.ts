@@ -74,13 +74,17 @@ const isList = (values: Source): values is readonly number[] => Array.isArray(va
 
 /** Tied weights that a file holds twice must agree: transformers would otherwise untie them. */
 async function checkSame(file: TensorFile, [first, ...others]: readonly string[]): Promise<void> {
-  if (first === undefined || others.length === 0) return;
-  const values = await file.read(first);
-  for (const other of others) {
-    const twin = await file.read(other);
-    if (twin.length === values.length && values.every((x, i) => x === twin[i])) continue;
-    throw new StateError(
-      `${file.name}: config.json ties ${other} to ${first}, but the file holds both and they differ. Set "tie_word_embeddings": false.`,
-    );
-  }
+  if (first === undefined) return;
+  for (const other of others)
+    if (await differ(file, first, other))
+      throw new StateError(
+        `${file.name}: config.json ties ${other} to ${first}, but the file holds both and they differ. Set "tie_word_embeddings": false.`,
+      );
+}
+
+/** Whether a file holds both tensors, and they differ. */
+export async function differ(file: TensorFile, one: string, other: string): Promise<boolean> {
+  const [a, b] = [file.tensors.get(one), file.tensors.get(other)];
+  if (a === undefined || b === undefined) return false;
+  return a.dtype !== b.dtype || Buffer.compare(await file.bytes(one), await file.bytes(other)) !== 0;
 }

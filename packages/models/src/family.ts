@@ -1,5 +1,5 @@
 /** @file What a family of models is: how one is built from its config.json, and what its files look like. */
-import { ConfigError, type Init, type JsonObject, type Model, type Site } from "@graftml/peft";
+import { ConfigError, type Init, type JsonObject, type Model, type Site, type TensorFile } from "@graftml/peft";
 
 /** What a user may choose about a model that its config.json describes. */
 export interface BuildOptions {
@@ -21,6 +21,8 @@ export interface Family {
   readonly prefix: string;
   /** Names of tensors in older files that are computed, not learned (causal masks, rotary frequencies). */
   readonly computed?: RegExp;
+  /** What a checkpoint says better than its config.json: the configuration to build with. */
+  settle?(config: JsonObject, weights: TensorFile, file: string): Promise<JsonObject>;
   /** @throws {StateError} naming the key of an option that is missing, wrong or not supported. */
   build(config: JsonObject, options: BuildOptions): Model;
   /** Start of a parameter drawn at random; `common` is the rule of most: weights normal, norms one, biases zero. */
@@ -28,12 +30,12 @@ export interface Family {
 }
 
 /**
- * Refuses dropout inside attention, which the fused attention does not have.
- * @throws {ConfigError} naming the key and the way out.
+ * What a family has for a task.
+ * @throws {ConfigError} naming the task and those that the family has a head for.
  */
-export function refuseAttentionDropout(key: string, rate: number, file: string): void {
-  if (rate > 0)
-    throw new ConfigError(
-      `${file}: ${key} is ${rate}, and dropout inside attention is not supported. Turn the model's dropouts off (model_dropout: 0).`,
-    );
+export function headFor<H>(heads: Readonly<Record<string, H>>, type: string, { task, file }: BuildOptions): H {
+  const head = Object.hasOwn(heads, task) ? heads[task] : undefined;
+  if (head !== undefined) return head;
+  const known = Object.keys(heads).join(", ");
+  throw new ConfigError(`${file}: "${type}" has no head for the task ${task}; it has heads for ${known}.`);
 }

@@ -6,7 +6,7 @@ import { type JsonObject, type Model, normal, type Scope } from "@graftml/peft";
 import { add, gather, reshape, split, type Tensor } from "@graftml/tensor";
 import { z } from "zod";
 import { absent, activation, only, rate, readConfig, size, unquantized } from "./config.ts";
-import { type BuildOptions, type Family, refuseAttentionDropout } from "./family.ts";
+import type { BuildOptions, Family } from "./family.ts";
 import {
   activations,
   attend,
@@ -48,11 +48,12 @@ type Gpt2Config = z.output<typeof schema>;
 interface Scores {
   /** Factor on the scores before the softmax. */
   readonly scale: number;
-  /** [B, T] or null. */
+  /** [B, T] or null; `packed` says what it holds. */
   readonly mask: Tensor | null;
+  readonly packed: boolean;
 }
 
-function selfAttention(s: Scope, h: Tensor, c: Gpt2Config, { scale, mask }: Scores): Tensor {
+function selfAttention(s: Scope, h: Tensor, c: Gpt2Config, { scale, mask, packed }: Scores): Tensor {
   const [B = 0, T = 0] = h.shape;
   const { n_embd: D, n_head: H, resid_pdrop } = c;
   const E = D / H;
@@ -61,7 +62,7 @@ function selfAttention(s: Scope, h: Tensor, c: Gpt2Config, { scale, mask }: Scor
   const [q, k, v] = s.trace.within(s.path, () =>
     split(qkv, 2, [D, D, D]).map((part) => reshape(part, [B, T, H, E])),
   ) as [Tensor, Tensor, Tensor]; // as many as lengths
-  const heads = attend(s, { q, k, v, mask, causal: true }, scale); // [B, T, H, E]
+  const heads = attend(s, { q, k, v, mask, packed, causal: true }, { scale, dropout: c.attn_pdrop }); // [B, T, H, E]
   const out = linear(s.at("c_proj"), reshape(heads, [B, T, D]), {
     roles: ["attn.o"],
     out: D,
@@ -95,7 +96,6 @@ function build(json: JsonObject, { task, dropout, file }: BuildOptions): Model {
   const config = readConfig(schema, json, file);
   const c =
     dropout === "config" ? config : { ...config, embd_pdrop: dropout, resid_pdrop: dropout, attn_pdrop: dropout };
-  refuseAttentionDropout("attn_pdrop", c.attn_pdrop, file);
   const { vocab_size: V, n_embd: D, n_positions: P, n_head: H } = c;
   const tied = c.tie_word_embeddings ? { weight: "transformer.wte.weight" } : {};
   const scaleOf = (i: number): number =>
@@ -120,12 +120,12 @@ function build(json: JsonObject, { task, dropout, file }: BuildOptions): Model {
       const s = scope.at("transformer");
       const tokens = embedding(s.at("wte"), batch.ids, { rows: V, width: D, tied: c.tie_word_embeddings }); // [B, T', D]
       const places = positions(s.at("wpe"), batch.positions, tokens); // [B or 1, T']
-      const mask = keyMask(batch.mask, tokens);
+      const keys = { mask: keyMask(batch, tokens), packed: batch.packed ?? false };
       let h = layer(s.at("drop"), "embed", tokens, (x) => {
         const table = s.at("wpe").param("weight", [P, D]);
         return s.at("drop").dropout(add(x, gather(table, places)), c.embd_pdrop);
       });
-      for (let i = 0; i < c.n_layer; i++) h = block(s.at(`h.${i}`), h, c, { scale: scaleOf(i), mask });
+      for (let i = 0; i < c.n_layer; i++) h = block(s.at(`h.${i}`), h, c, { scale: scaleOf(i), ...keys });
       return layer(s.at("ln_f"), "unembed", h, (x) => layerNorm(s.at("ln_f"), x, c.layer_norm_epsilon));
     },
     head: (scope, hidden) => linear(scope.at("lm_head"), hidden, { roles: ["unembed"], out: V, bias: false, ...tied }),

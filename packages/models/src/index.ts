@@ -1,13 +1,15 @@
 /** @file The public surface of @graftml/models: families of models, their files, tokenizers and generation. */
 export { type ChatTemplate, type ChatText, type Span, type Turn } from "./chat.ts";
 export { absent, activation, only, rate, readConfig, size, unquantized } from "./config.ts";
-export { type BuildOptions, type Family, refuseAttentionDropout } from "./family.ts";
+export { type BuildOptions, type Family, headFor } from "./family.ts";
 export { type GenerateRequest, type Generator, type NewToken, openGenerator } from "./generate.ts";
 export { gpt2 } from "./gpt2.ts";
 export {
   activations,
   attend,
+  type AttendOptions,
   embedding,
+  type EmbeddingOptions,
   iota,
   keyMask,
   layer,
@@ -24,8 +26,10 @@ export { type LoadedModel, loadModel, type LoadOptions, loadTokenizer } from "./
 export { logitsOf, type Setup } from "./logits.ts";
 export { randomBase } from "./random.ts";
 export { buildModel, families } from "./registry.ts";
+export { bucketOf, type Buckets, distanceBias } from "./relative.ts";
 export { rotaryTable } from "./rotary.ts";
 export type { Sampling } from "./sample.ts";
 export { saveModel, type SaveOptions } from "./save.ts";
 export { type Storage, storedAs } from "./storage.ts";
+export { t5 } from "./t5.ts";
 export { type TextTokenizer, textTokenizer } from "./tokenizer.ts";

@@ -1,5 +1,5 @@
 /** @file Layers on scopes: each names its parameters as Hugging Face does and goes through the sites that methods wrap. */
-import type { Heads, Scope, TokenBatch } from "@graftml/peft";
+import type { BatchSize, Heads, Residual, Scope, TokenBatch } from "@graftml/peft";
 import {
   add,
   attention,
@@ -8,6 +8,7 @@ import {
   fill,
   gather,
   gelu,
+  geluErf,
   layerNorm as layerNormOp,
   relu,
   reshape,
@@ -24,6 +25,8 @@ import {
 export const activations = {
   silu,
   swish: silu,
+  gelu: geluErf,
+  gelu_python: geluErf,
   gelu_new: gelu,
   gelu_pytorch_tanh: gelu,
   relu,
@@ -53,24 +56,31 @@ export function rmsNorm(s: Scope, x: Tensor, eps: number): Tensor {
   return s.trace.within(s.path, () => rmsNormOp(x, gain, { eps }));
 }
 
-/** Layer norm with the gain `weight` and the offset `bias`. [..., D] → [..., D] */
-export function layerNorm(s: Scope, x: Tensor, eps: number): Tensor {
-  const gain = s.param("weight", x.shape.slice(-1), ["weight", "norm"]);
-  const offset = s.param("bias", x.shape.slice(-1), ["bias", "norm"]);
+/** Layer norm with the gain `weight` and the offset `bias`, both of role "norm" and those given. [..., D] → [..., D] */
+export function layerNorm(s: Scope, x: Tensor, eps: number, ...roles: readonly string[]): Tensor {
+  const gain = s.param("weight", x.shape.slice(-1), ["weight", "norm", ...roles]);
+  const offset = s.param("bias", x.shape.slice(-1), ["bias", "norm", ...roles]);
   return s.trace.within(s.path, () => layerNormOp(x, gain, offset, { eps }));
+}
+
+/** What a token table is. */
+export interface EmbeddingOptions {
+  /** Tokens it knows. */
+  readonly rows: number;
+  readonly width: number;
+  /** Whether it is the head's weight too; default false. */
+  readonly tied?: boolean;
+  /** Where its `weight` stands, if several places share one; default: where it is used. */
+  readonly table?: Scope;
 }
 
 /**
  * Rows of the token table: ids i32 [B, T] → [B, T', D]; T' > T where a method puts rows before them.
  * A table that is the head's weight too has both roles.
  */
-export const embedding = (
-  s: Scope,
-  ids: Tensor,
-  { rows, width, tied = false }: { readonly rows: number; readonly width: number; readonly tied?: boolean },
-): Tensor =>
-  s.call("embedding", { roles: ["embed"], in: rows, out: width }, ids, (x) =>
-    gather(s.param("weight", [rows, width], ["weight", "embed", ...(tied ? ["unembed"] : [])]), x),
+export const embedding = (s: Scope, ids: Tensor, { rows, width, tied = false, table = s }: EmbeddingOptions): Tensor =>
+  s.call("embedding", { roles: ["embed"], in: rows, out: width, weight: `${table.path}.weight` }, ids, (x) =>
+    gather(table.param("weight", [rows, width], ["weight", "embed", ...(tied ? ["unembed"] : [])]), x),
   );
 
 /** A map of hidden states that methods may wrap as a whole. [B, T, D] → [B, T, D] */
@@ -84,19 +94,37 @@ export const layer = (
   return s.call("layer", { roles: [role], in: width, out: width }, h, body);
 };
 
-/** skip + branch, the add around a sublayer of a pre-norm model. [B, T, D] */
-export const residual = (s: Scope, role: "attn" | "mlp", skip: Tensor, branch: Tensor): Tensor => {
+/** skip + branch, the add around a sublayer; of a post-norm model norm(skip + branch). [B, T, D] */
+export const residual = (
+  s: Scope,
+  role: "attn" | "cross" | "mlp",
+  skip: Tensor,
+  branch: Tensor,
+  norm: Residual["norm"] = null,
+): Tensor => {
   const width = skip.shape.at(-1) ?? 0;
-  return s.call("residual", { roles: [role], in: width, out: width }, { skip, branch, norm: null }, (r) =>
-    add(r.skip, r.branch),
-  );
+  return s.call("residual", { roles: [role], in: width, out: width }, { skip, branch, norm }, (r) => {
+    const sum = add(r.skip, r.branch);
+    return r.norm === null ? sum : r.norm(sum);
+  });
 };
 
-/** softmax(scale · q kᵀ) v over heads, behind the site where prefixes and caches join. → [B, T, H, E] */
-export function attend(s: Scope, heads: Heads, scale: number): Tensor {
+/** How heads attend. */
+export interface AttendOptions {
+  /** Factor on the products of queries and keys; 1/√E is usual. */
+  readonly scale: number;
+  /** Rate at which the softmax's weights are dropped while training; default 0. */
+  readonly dropout?: number;
+  /** "cross" where keys are those of an encoder; default "attn". */
+  readonly role?: "attn" | "cross";
+}
+
+/** softmax(scale · q kᵀ + bias) v over heads, behind the site where prefixes and caches join. → [B, T, H, E] */
+export function attend(s: Scope, heads: Heads, { scale, dropout: p = 0, role = "attn" }: AttendOptions): Tensor {
   const [, , G = 0, E = 0] = heads.k.shape;
-  return s.call("attention", { roles: ["attn"], in: E, out: G }, heads, ({ q, k, v, mask, causal }) =>
-    attention(q, k, v, mask, { causal, scale }),
+  const dropout = s.train && p > 0 ? { p, clock: s.clock(), name: `dropout ${s.path}` } : undefined;
+  return s.call("attention", { roles: [role], in: E, out: G }, heads, ({ q, k, v, mask, causal, packed, bias }) =>
+    attention(q, k, v, mask, { causal, scale, packed, dropout }, bias?.(k.shape[1] ?? 0) ?? null),
   );
 }
 
@@ -116,26 +144,28 @@ export function positions(s: Scope, given: Tensor | null, h: Tensor): Tensor {
   return s.call("positions", { roles: ["positions"] }, ids, (p) => p);
 }
 
-/** The batch's key mask for the rows of h [B, T', D]: rows that a method put before the tokens are never hidden. [B, T'] */
-export function keyMask(mask: Tensor | null, h: Tensor): Tensor | null {
+/**
+ * What hides keys from the rows of h [B, T', D]: rows that a method put before the tokens are never hidden, and in a packed
+ * batch they are every text's. [B, T']
+ */
+export function keyMask({ mask, packed = false }: TokenBatch, h: Tensor): Tensor | null {
   const extra = (h.shape[1] ?? 0) - (mask?.shape[1] ?? 0);
   if (mask === null || extra === 0) return mask;
-  return concat([fill(mask.node.trace, [mask.shape[0] ?? 0, extra], 1), mask], 1);
+  return concat([fill(mask.node.trace, [mask.shape[0] ?? 0, extra], packed ? -1 : 1), mask], 1);
 }
 
 /**
  * Token ids as a causal model takes them: the input "ids". It needs no mask: rows are padded on the right, where no real
- * token looks.
+ * token looks. Where several texts share a row, "mask" says which text a token is of, and "positions" which token of it.
  * @throws {ShapeError} if the sequence is longer than the positions of the model.
  */
-export function tokenInputs(
-  trace: Trace,
-  { batch, length }: { readonly batch: number; readonly length: number },
-  maxLength: number,
-): TokenBatch {
+export function tokenInputs(trace: Trace, { batch, length, packed = false }: BatchSize, maxLength: number): TokenBatch {
   if (length > maxLength)
     throw new ShapeError(
       `sequences of ${length} tokens are too long: the model tells ${maxLength} positions apart. Shorten them.`,
     );
-  return { ids: trace.input("ids", [batch, length], "i32"), positions: null, mask: null };
+  const shape = [batch, length];
+  const ids = trace.input("ids", shape, "i32");
+  if (!packed) return { ids, positions: null, mask: null };
+  return { ids, positions: trace.input("positions", shape, "i32"), mask: trace.input("mask", shape), packed };
 }

@@ -1,5 +1,5 @@
 /** @file How a model's parameters lie in its files: known from its sites, so no family keeps a table of names. */
-import { type Model, sites } from "@graftml/peft";
+import { type Model, type Site, sites } from "@graftml/peft";
 import type { Shape, Source } from "@graftml/tensor";
 
 /** One parameter of a model and its form in a file. */
@@ -19,18 +19,18 @@ export interface Stored {
 /** Every parameter of a model, by name. */
 export function layoutOf<Batch>(model: Model<Batch>): ReadonlyMap<string, Stored> {
   const all = sites(model);
-  const users = (weight: string) => all.filter((s) => s.kind === "linear" && s.weight === weight);
+  const usersOf = (weight: string): readonly Site[] => all.filter((s) => s.weight === weight);
   const stored = all
     .filter((s) => s.kind === "param")
     .map(({ path: name, shape }): Stored => {
-      const linears = users(name);
-      const transposed = linears.some((s) => s.transposed);
+      const users = usersOf(name);
+      const transposed = users.some((s) => s.transposed);
       return {
         name,
         shape,
         fileShape: transposed ? shape.toReversed() : shape,
         transposed,
-        aliases: linears.map((s) => `${s.path}.weight`).filter((alias) => alias !== name),
+        aliases: users.map((s) => `${s.path}.weight`).filter((alias) => alias !== name),
       };
     });
   return new Map(stored.map((s) => [s.name, s]));

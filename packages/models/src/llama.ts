@@ -6,7 +6,7 @@ import type { JsonObject, Model, Scope } from "@graftml/peft";
 import { mul, reshape, rope, type Tensor } from "@graftml/tensor";
 import { z } from "zod";
 import { absent, activation, only, rate, readConfig, size, unquantized } from "./config.ts";
-import { type BuildOptions, type Family, refuseAttentionDropout } from "./family.ts";
+import type { BuildOptions, Family } from "./family.ts";
 import {
   activations,
   attend,
@@ -73,11 +73,12 @@ interface Sequence {
   readonly positions: Tensor;
   /** Angles, [P, E]. */
   readonly table: Tensor;
-  /** [B, T] or null. */
+  /** [B, T] or null; `packed` says what it holds. */
   readonly mask: Tensor | null;
+  readonly packed: boolean;
 }
 
-function selfAttention(s: Scope, h: Tensor, c: LlamaConfig, { positions, table, mask }: Sequence): Tensor {
+function selfAttention(s: Scope, h: Tensor, c: LlamaConfig, { positions, table, mask, packed }: Sequence): Tensor {
   const [B = 0, T = 0, D = 0] = h.shape;
   const { num_attention_heads: H, num_key_value_heads: G, head_dim: E, attention_bias: bias } = c;
   const project = (name: string, role: string, heads: number): Tensor =>
@@ -86,7 +87,11 @@ function selfAttention(s: Scope, h: Tensor, c: LlamaConfig, { positions, table, 
   const q = rotate(project("q_proj", "attn.q", H)); // [B, T, H, E]
   const k = rotate(project("k_proj", "attn.k", G)); // [B, T, G, E]
   const v = project("v_proj", "attn.v", G); // [B, T, G, E]
-  const heads = attend(s, { q, k, v, mask, causal: true }, 1 / Math.sqrt(E));
+  const heads = attend(
+    s,
+    { q, k, v, mask, packed, causal: true },
+    { scale: 1 / Math.sqrt(E), dropout: c.attention_dropout },
+  );
   return linear(s.at("o_proj"), reshape(heads, [B, T, H * E]), { roles: ["attn.o"], out: D, bias });
 }
 
@@ -111,8 +116,8 @@ const block = (s: Scope, h: Tensor, c: LlamaConfig, sequence: Sequence): Tensor 
   });
 
 function build(json: JsonObject, { task, dropout, file }: BuildOptions): Model {
-  const c = readConfig(schema, json, file);
-  refuseAttentionDropout("attention_dropout", dropout === "config" ? c.attention_dropout : dropout, file);
+  const config = readConfig(schema, json, file);
+  const c = dropout === "config" ? config : { ...config, attention_dropout: dropout };
   const { vocab_size: V, hidden_size: D, max_position_embeddings: P } = c;
   const tied = c.tie_word_embeddings ? { weight: "model.embed_tokens.weight" } : {};
   return {
@@ -137,7 +142,8 @@ function build(json: JsonObject, { task, dropout, file }: BuildOptions): Model {
       const sequence: Sequence = {
         positions: positions(s.at("rotary_emb"), batch.positions, tokens),
         table: rotaryTable(s.trace, { positions: P, width: c.head_dim, theta: c.rope_theta }),
-        mask: keyMask(batch.mask, tokens),
+        mask: keyMask(batch, tokens),
+        packed: batch.packed ?? false,
       };
       let h = layer(s.at("embed_tokens"), "embed", tokens, (x) => x);
       for (let i = 0; i < c.num_hidden_layers; i++) h = block(s.at(`layers.${i}`), h, c, sequence);

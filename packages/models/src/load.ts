@@ -62,11 +62,10 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const file = join(folder, "config.json");
   const config = await readJson(file);
   const family = familyOf(config, known, file);
-  const model = family.build(config, { task, labels, dropout, file });
-  const base =
-    init === "random"
-      ? randomBase(model, family, seed)
-      : await checkpointBase(model, family, await openWeights(folder, names));
+  const weightFile = init === "random" ? null : await openWeights(folder, names);
+  const settled = weightFile === null ? config : ((await family.settle?.(config, weightFile, file)) ?? config);
+  const model = family.build(settled, { task, labels, dropout, file });
+  const base = weightFile === null ? randomBase(model, family, seed) : await checkpointBase(model, family, weightFile);
   const tokenizer = await loadTokenizer(folder);
   const generation = names.includes("generation_config.json")
     ? await readJson(join(folder, "generation_config.json"))

@@ -3,9 +3,10 @@ import { type JsonObject, type Model, StateError } from "@graftml/peft";
 import type { BuildOptions, Family } from "./family.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
+import { t5 } from "./t5.ts";
 
 /** The families of this package. */
-export const families: readonly Family[] = [llama, gpt2];
+export const families: readonly Family[] = [llama, gpt2, t5];
 
 /**
  * The family of a configuration.

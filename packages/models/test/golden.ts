@@ -1,4 +1,4 @@
-/** @file The models that scripts/golden/models.py made, and what transformers makes of them. */
+/** @file Recordings of tiny random models, made by scripts/golden, and what transformers makes of them. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -7,15 +7,25 @@ export type Nested = number | readonly Nested[];
 
 /** What golden.json holds. */
 export interface Golden {
-  readonly ids: readonly (readonly number[])[];
+  readonly task: string;
+  /** By the names of a program's inputs. */
+  readonly inputs: Readonly<Record<string, Nested>>;
+  /** What the logits are held against, row by row: ids of classes or tokens, or numbers where there is one output. */
+  readonly labels: Nested;
   readonly logits: Nested;
   readonly loss: number;
-  readonly greedy: readonly (readonly number[])[];
   readonly gradients: Readonly<Record<string, Nested>>;
+  /** Full fine-tuning with AdamW, without decay and clipping, on this one batch. */
+  readonly steps?: { readonly lr: number; readonly loss: readonly number[]; readonly grad_norm: readonly number[] };
+  /** What is written on, and what greedy decoding writes. */
+  readonly prompts?: readonly (readonly number[])[];
+  readonly greedy?: readonly (readonly number[])[];
 }
 
-/** Every folder of golden values. */
-export const cases = ["llama", "llama-tied", "gpt2", "gpt2-untied"] as const;
+/** Decoders. */
+export const decoders = ["llama", "llama-tied", "gpt2", "gpt2-untied"] as const;
+/** Encoder-decoders. */
+export const seq2seq = ["t5", "t5-untied", "t5-tied-unscaled"] as const;
 
 /** The folder of a case. */
 export const folderOf = (name: string): string => join(import.meta.dirname, "golden", name);
@@ -24,8 +34,14 @@ export const folderOf = (name: string): string => join(import.meta.dirname, "gol
 export const goldenOf = (name: string): Golden =>
   JSON.parse(readFileSync(join(folderOf(name), "golden.json"), "utf8")) as Golden;
 
+/** Token ids of a case, row by row. */
+export const idsOf = (name: string): number[][] => goldenOf(name).inputs["ids"] as number[][];
+
 /** Nested lists as one. */
 export const flat = (x: Nested): number[] => (typeof x === "number" ? [x] : x.flatMap(flat));
+
+/** Lengths of nested lists, outermost first. */
+export const shapeOf = (x: Nested): number[] => (typeof x === "number" ? [] : [x.length, ...shapeOf(x[0] ?? 0)]);
 
 /** Largest difference, relative to the largest expected value. */
 export function difference(got: ArrayLike<number>, want: readonly number[]): number {

@@ -1,18 +1,18 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { ConfigError, declareBase, StateError } from "@graftml/peft";
-import { hostRuntime } from "@graftml/tensor";
+import { declareBase, openScope, predict, StateError } from "@graftml/peft";
+import { hostRuntime, Trace } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
 import { loadModel, type LoadOptions, logitsOf } from "../src/index.ts";
 import { changed, emptyFolder, fileFrom, type FileTensor, tensorsOf } from "./folders.ts";
-import { difference, flat, folderOf, goldenOf } from "./golden.ts";
+import { difference, flat, folderOf, goldenOf, idsOf } from "./golden.ts";
 
 async function logitsFrom(folder: string, name: string, options: LoadOptions = {}): Promise<number[]> {
   const { model, base } = await loadModel(folder, options);
   const runtime = hostRuntime();
   const store = runtime.store();
   declareBase(store, base);
-  return (await logitsOf({ runtime, store, model }, goldenOf(name).ids)).flatMap((x) => [...x]);
+  return (await logitsOf({ runtime, store, model }, idsOf(name))).flatMap((x) => [...x]);
 }
 
 /** Loads a changed copy of a golden folder; how far its logits are from the golden ones. */
@@ -220,11 +220,22 @@ describe("loadModel refuses", () => {
     const { base } = await loadModel(folder, { weights: "f16" });
     await expect(base.read("lm_head.weight")).rejects.toThrow(/lm_head\.weight holds 70000/);
   });
+});
 
-  it("dropout inside attention, naming the way out", async () => {
-    const loading = loadModel(folderOf("gpt2"), { dropout: "config" });
-    await expect(loading).rejects.toThrow(/attn_pdrop is 0\.1.*model_dropout: 0/);
-    await expect(loading).rejects.toBeInstanceOf(ConfigError);
-    await expect(loadModel(folderOf("llama"), { dropout: 0.1 })).rejects.toThrow(/attention_dropout is 0\.1/);
+describe("the model's own dropout", () => {
+  const dropped = async (name: string, dropout: number | "config", train: boolean): Promise<readonly unknown[]> => {
+    const { model } = await loadModel(folderOf(name), { dropout });
+    const trace = new Trace();
+    predict(model, openScope(trace, [], { train, model: model.info }), { batch: 1, length: 4 });
+    const rates = trace.nodes.filter((n) => n.op.name === "attention").map((n) => (n.attrs as { drop: number }).drop);
+    return [...new Set(rates)];
+  };
+
+  it("acts inside attention while training, by config.json or as told", async () => {
+    expect(await dropped("gpt2", "config", true)).toEqual([0.1]);
+    expect(await dropped("gpt2", 0.25, true)).toEqual([0.25]);
+    expect(await dropped("llama", 0.25, true)).toEqual([0.25]);
+    expect(await dropped("gpt2", 0, true)).toEqual([0]);
+    expect(await dropped("gpt2", "config", false)).toEqual([0]);
   });
 });

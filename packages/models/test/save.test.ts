@@ -5,7 +5,7 @@ import { hostRuntime } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
 import { buildModel, families, loadModel, logitsOf, randomBase, saveModel } from "../src/index.ts";
 import { changed, emptyFolder, tensorsOf } from "./folders.ts";
-import { cases, folderOf, goldenOf } from "./golden.ts";
+import { decoders, folderOf, idsOf } from "./golden.ts";
 
 const jsonIn = (folder: string, name = "config.json"): Record<string, unknown> =>
   JSON.parse(readFileSync(join(folder, name), "utf8")) as Record<string, unknown>;
@@ -15,11 +15,11 @@ async function logitsFrom(folder: string, name: string): Promise<number[][]> {
   const runtime = hostRuntime();
   const store = runtime.store();
   declareBase(store, base);
-  return (await logitsOf({ runtime, store, model }, goldenOf(name).ids)).map((x) => [...x]);
+  return (await logitsOf({ runtime, store, model }, idsOf(name))).map((x) => [...x]);
 }
 
 describe("saveModel", () => {
-  it.each(cases)("writes the tensors that were read, bit for bit (%s)", async (name) => {
+  it.each(decoders)("writes the tensors that were read, bit for bit (%s)", async (name) => {
     const folder = emptyFolder();
     const { model, base } = await loadModel(folderOf(name));
     await saveModel(folder, model, base);

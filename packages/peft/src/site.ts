@@ -76,7 +76,7 @@ export interface SiteSpec {
   readonly out?: number;
   /** Shape of a parameter; [] elsewhere. */
   readonly shape?: Shape;
-  /** `linear`: full names of the parameters it uses, where they are not `path.weight` and `path.bias` (a tied head). */
+  /** `linear`, `embedding`: full name of the weight it uses, where that is not `path.weight` (a tied head, a shared table). */
   readonly weight?: string;
   /** `linear`: whether it has a bias. */
   readonly bias?: boolean;
@@ -91,7 +91,7 @@ export interface Site<K extends Kind = Kind> extends Required<Omit<SiteSpec, "we
   readonly path: string;
   /** First number in the path: the block it belongs to, or null. */
   readonly layer: number | null;
-  /** `linear`: key of the weight in the state dict; "" elsewhere. */
+  /** `linear`, `embedding`: key of the weight in the state dict; "" elsewhere. */
   readonly weight: string;
 }
 
@@ -106,7 +106,7 @@ export function siteOf<K extends Kind>(kind: K, path: string, spec: SiteSpec): S
     in: spec.in ?? 0,
     out: spec.out ?? 0,
     shape: spec.shape ?? [],
-    weight: kind === "linear" ? (spec.weight ?? `${path}.weight`) : "",
+    weight: kind === "linear" || kind === "embedding" ? (spec.weight ?? `${path}.weight`) : "",
     bias: spec.bias ?? false,
     transposed: spec.transposed ?? false,
   };
