@@ -6,7 +6,7 @@ import { type Adapted, type Attachment, CONTRACT } from "./method.ts";
 import { type Model, predict } from "./model.ts";
 import { type Census, chosen, type Layer, layersOf, openScope, type Owned, type Scope } from "./scope.ts";
 import type { Kind, Site } from "./site.ts";
-import { checkAttachment } from "./target.ts";
+import { checkAdaptation } from "./target.ts";
 
 /** A stack of configured methods on one model. It holds no values: those live in a store, under the owned names. */
 export interface Adapter {
@@ -81,10 +81,7 @@ export function adapt<Batch>(
   const modules = named ?? (trainable && methods.every((m) => m.heads) ? headModules(sites(model)) : []);
   const layers = [...savedModules(id, modules, sites(model)), ...layersOf(id, methods)];
   const found = census(model, [...under, ...layers]);
-  for (const { name, adaptation } of methods)
-    // Keys of an Adaptation are kinds; Object.entries forgets it.
-    for (const [kind, attachment] of Object.entries(adaptation))
-      checkAttachment(name, kind as Kind, attachment as Attachment<Kind>, found.sites, model.info);
+  for (const { name, adaptation } of methods) checkAdaptation(name, adaptation, found.sites, model.info);
   const owned = [...found.owned.values()].filter((o) => o.name.startsWith(`${id}/`));
   for (const { name, trainable: trained, persist, dtype, layer } of owned)
     if (trained && !(persist === true && dtype === "f32"))

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { tinyModel } from "../test/tiny-model.ts";
 import { sites } from "./adapt.ts";
-import { checkTarget, covers, nearest, type Target } from "./target.ts";
+import type { Attachment } from "./method.ts";
+import type { Site } from "./site.ts";
+import { checkAdaptation, checkTarget, covers, nearest, type Target } from "./target.ts";
 
 const model = tinyModel();
 const { info } = model;
@@ -51,6 +53,26 @@ describe("a target", () => {
     expect(check(() => false)).toThrow("lora: no linear site of this model is chosen.");
     expect(check("model\\.decoder\\..*")).toThrow('no linear site matches "model\\.decoder\\..*"');
     expect(check("(")).toThrow('target "(" is no role, no name and no regular expression.');
+  });
+});
+
+describe("a method of which each attachment may find nothing", () => {
+  const of =
+    (at: (site: Site) => boolean, word = "mlp.up") =>
+    () => {
+      const mentions = [{ what: `biases "${word}"`, at: [word] }];
+      const linear: Attachment<"linear"> = { at, optional: true, mentions, wrap: (x, next) => next(x) };
+      const layer: Attachment<"layer"> = { at: () => false, optional: true, mentions, wrap: (x, next) => next(x) };
+      checkAdaptation("some", { linear, layer }, linears, info);
+    };
+
+  it("is refused only where none of them finds anything", () => {
+    expect(of(() => true)).not.toThrow();
+    expect(of(() => false)).toThrow("some: ");
+  });
+
+  it("is refused for a word that none of them finds", () => {
+    expect(of(() => true, "mlp.pu")).toThrow('some: biases "mlp.pu" matches none of the sites it can change: ');
   });
 });
 

@@ -1,6 +1,6 @@
 /** @file Choosing sites by role, by name or by rule. */
 import { TargetError } from "./errors.ts";
-import type { Attachment } from "./method.ts";
+import type { Adaptation, Attachment } from "./method.ts";
 import type { ModelInfo } from "./model.ts";
 import type { Kind, Site } from "./site.ts";
 
@@ -60,19 +60,44 @@ export function checkTarget(
 }
 
 /**
- * Checks what an attachment names against the sites of its kind: every word of its target, whatever else it mentions, and
- * that its exclusions leave something. An optional one may match nothing at all.
+ * Checks what a method's attachments name against the sites of a model. What optional ones mention must be found by one of
+ * them, and where all are optional so must something at all.
  * @throws {TargetError} saying what matches nothing.
  */
-export function checkAttachment<K extends Kind>(
+export function checkAdaptation(
   method: string,
-  kind: Kind,
-  attachment: Attachment<K>,
+  adaptation: Adaptation,
   sites: readonly Site[],
   model: ModelInfo,
 ): void {
-  const { at, exclude, mentions = [], optional = false } = attachment;
-  if (optional && sites.every((s) => s.kind !== kind || !covers(at, s, model))) return;
+  // Keys of an Adaptation are kinds; Object.entries forgets it.
+  const attachments = Object.entries(adaptation) as [Kind, Attachment<Kind>][];
+  const optional = attachments.filter(([, attachment]) => attachment.optional === true);
+  for (const [kind, attachment] of attachments)
+    if (attachment.optional !== true) checkAttachment(method, kind, attachment, sites, model);
+  const found = optional.flatMap(([kind, { at, exclude = [] }]) =>
+    sites.filter((s) => s.kind === kind && covers(at, s, model) && !covers(exclude, s, model)),
+  );
+  for (const { what, at } of optional.flatMap(([, { mentions = [] }]) => mentions))
+    if (!found.some((s) => covers(at, s, model)))
+      throw new TargetError(
+        `${method}: ${what} matches none of the sites it can change: ${found.map((s) => s.path).join(", ") || "there is none"}.`,
+      );
+  if (optional.length === attachments.length && optional.length > 0 && found.length === 0)
+    throw new TargetError(`${method}: this model has nothing that it can change.`);
+}
+
+/**
+ * Checks what an attachment names against the sites of its kind: every word of its target, whatever else it mentions, and
+ * that its exclusions leave something.
+ */
+function checkAttachment<K extends Kind>(
+  method: string,
+  kind: Kind,
+  { at, exclude, mentions = [] }: Attachment<K>,
+  sites: readonly Site[],
+  model: ModelInfo,
+): void {
   checkTarget(method, kind, at, sites, model);
   const targeted = sites.filter((s) => s.kind === kind && covers(at, s, model));
   for (const { what, at: mention } of mentions)
