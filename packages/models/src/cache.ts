@@ -1,9 +1,10 @@
 /** @file The key-value cache: an onion layer at attention sites, so that no model and no method knows of it. */
-import { type Here, type Layer, type Model, sites, zeros } from "@graftml/peft";
-import { cast, less, reshape, shift, slice, type Shape, type Store, type Tensor, updateRows } from "@graftml/tensor";
+import { type Here, type Layer, openScope, type Owned, zeros } from "@graftml/peft";
+import { cast, fill, less, reshape, shift, slice, type Tensor, Trace, updateRows } from "@graftml/tensor";
 import { iota } from "./layers.ts";
+import { layersIn, type Setup } from "./logits.ts";
 
-/** A cache for a batch of sequences. */
+/** A cache for a batch of sequences that are being written. */
 export interface Cache {
   /** Its parameters' names begin with it. */
   readonly id: string;
@@ -11,24 +12,26 @@ export interface Cache {
   readonly batch: number;
   /** Rows for each: tokens, and what a method put before them. */
   readonly rows: number;
+  /** Tokens of the texts that an encoder reads; 0 where there is no encoder. */
+  readonly source: number;
 }
 
-/** Names and shapes of a cache's parameters: keys and values of every attention site, [B, S, G, E]. */
-const parametersOf = (
-  model: Model,
-  { id, batch, rows }: Cache,
-): readonly { readonly name: string; readonly shape: Shape }[] =>
-  sites(model)
-    .filter((s) => s.kind === "attention")
-    .flatMap(({ path, in: width, out: heads }) =>
-      ["key", "value"].map((part) => ({ name: `${id}/${path}.${part}`, shape: [batch, rows, heads, width] })),
-    );
+/** Keys and values [B, S, G, E] of every attention whose keys outlast a step, with its adapters' rows among them. */
+function parametersOf({ model, ...setup }: Setup, cache: Cache): readonly Owned[] {
+  const { batch, source } = cache;
+  const trace = new Trace();
+  const layers = [...layersIn({ model, ...setup }), writing(cache, cast(fill(trace, [batch], 0), "i32"))];
+  const scope = openScope(trace, layers, { train: false, model: model.info });
+  model.forward(scope, model.inputs(trace, { batch, length: Math.max(1, source), target: 1 }));
+  return [...scope.census.owned.values()].filter((o) => o.layer.id === cache.id);
+}
 
-/** Makes a cache known to a store, beside those it has already. */
-export function openCache(store: Store, model: Model, batch: number, rows: number): Cache {
+/** Makes a cache known to the store, beside those it has already. */
+export function openCache(setup: Setup, size: Omit<Cache, "id">): Cache {
+  const { store } = setup;
   for (let n = 0; ; n++) {
-    const cache = { id: `cache${n}`, batch, rows };
-    const parameters = parametersOf(model, cache);
+    const cache = { id: `cache${n}`, ...size };
+    const parameters = parametersOf(setup, cache);
     if (parameters.some(({ name }) => store.has(name))) continue;
     for (const { name, shape } of parameters) store.declare(name, { shape, dtype: "f32", kind: "cache" });
     return cache;
@@ -36,12 +39,13 @@ export function openCache(store: Store, model: Model, batch: number, rows: numbe
 }
 
 /** Frees the cache's memory. */
-export const closeCache = (store: Store, model: Model, cache: Cache): void =>
-  store.delete(...parametersOf(model, cache).map((p) => p.name));
+export const closeCache = (setup: Setup, cache: Cache): void =>
+  setup.store.delete(...parametersOf(setup, cache).map((p) => p.name));
 
 /**
- * The layer that reads the prompt: keys and values are written into the cache from row 0 on, and attention goes on over
- * the prompt's own.
+ * The layer that reads prompts: keys and values are written into the cache from row 0 on, and attention goes on over its
+ * own. Those of an encoder are of use to nobody but its own layers; those that a decoder makes of the encoder's work serve
+ * every step.
  * @param start of every sequence, i32 [B]: zeros.
  */
 export const writing = (cache: Cache, start: Tensor): Layer => ({
@@ -51,8 +55,13 @@ export const writing = (cache: Cache, start: Tensor): Layer => ({
     attention: {
       at: "*",
       wrap: (heads, next, here) => {
-        write(cache, here, "key", heads.k, start);
-        write(cache, here, "value", heads.v, start);
+        const rows = isCross(here) ? (heads.k.shape[1] ?? 0) : cache.rows;
+        if (isCross(here) || heads.causal)
+          for (const [part, x] of [
+            ["key", heads.k],
+            ["value", heads.v],
+          ] as const)
+            updateRows(cached(here, part, x, rows), x, start);
         return next(heads);
       },
     },
@@ -61,10 +70,12 @@ export const writing = (cache: Cache, start: Tensor): Layer => ({
 
 /**
  * The layer that writes one token on: its key and value go to row `at` of the cache, and its query sees all rows up to
- * there. Rows that a method puts before tokens are in the cache already, so only the token itself is embedded.
+ * there. Rows that a method puts before tokens are in the cache already, so only the token itself is embedded; and so is
+ * the encoder's work, of which nothing is left to do.
  * @param at row of the token in every sequence, i32 [B].
+ * @param ids the tokens, i32 [B, 1].
  */
-export function continuing(cache: Cache, at: Tensor): Layer {
+export function continuing(cache: Cache, at: Tensor, ids: Tensor): Layer {
   const { trace } = at.node;
   const seen = less(iota(trace, cache.rows), shift(cast(reshape(at, [cache.batch, 1]), "f32"), 1)); // [B, S]
   return {
@@ -73,29 +84,30 @@ export function continuing(cache: Cache, at: Tensor): Layer {
     adaptation: {
       embedding: {
         at: "*",
-        wrap: (ids, next) => {
-          const [, T = 0] = ids.shape;
-          const embedded = next(ids); // [B, T', D]
-          return slice(embedded, 1, (embedded.shape[1] ?? 0) - T, T);
+        wrap: (given, next) => {
+          const embedded = next(given); // [B, T', D]
+          return given === ids ? slice(embedded, 1, (embedded.shape[1] ?? 0) - 1, 1) : embedded;
         },
       },
       attention: {
         at: "*",
-        wrap: ({ q, k, v }, next, here) =>
-          next({
-            q,
-            k: write(cache, here, "key", k, at),
-            v: write(cache, here, "value", v, at),
-            mask: seen,
-            causal: false,
-          }),
+        wrap: (heads, next, here) => {
+          const { k, v } = heads;
+          if (isCross(here)) {
+            const rows = k.shape[1] ?? 0;
+            return next({ ...heads, k: cached(here, "key", k, rows), v: cached(here, "value", v, rows) });
+          }
+          if (!heads.causal) return next(heads);
+          const write = (part: string, x: Tensor): Tensor => updateRows(cached(here, part, x, cache.rows), x, at);
+          return next({ ...heads, k: write("key", k), v: write("value", v), mask: seen, causal: false });
+        },
       },
     },
   };
 }
 
-/** Puts x [B, T, G, E] into one of the site's caches, from row `start` on; returns the whole cache. [B, S, G, E] */
-function write({ batch, rows }: Cache, here: Here, part: string, x: Tensor, start: Tensor): Tensor {
-  const all = here.own(part, [batch, rows, ...x.shape.slice(2)], zeros, { trainable: false, persist: false });
-  return updateRows(all, x, start);
-}
+const isCross = ({ site }: Here): boolean => site.roles.includes("cross");
+
+/** One of the site's caches, for rows like those of x [B, T, G, E]: [B, S, G, E]. */
+const cached = (here: Here, part: string, x: Tensor, rows: number): Tensor =>
+  here.own(part, x.shape.with(1, rows), zeros, { trainable: false, persist: false });

@@ -2,9 +2,9 @@
 import { ShapeError } from "@graftml/tensor";
 import { checkSequences, type Setup } from "./logits.ts";
 import { checkSampling, draw, likeliest, type Sampling } from "./sample.ts";
-import { openSession, rowsBefore, type Session } from "./session.ts";
+import { openSession, promptLength, rowsBefore, type Session } from "./session.ts";
 
-/** What to write on, and how. */
+/** What to write on, or, with an encoder-decoder, what to answer; and how. */
 export interface GenerateRequest {
   /** Token ids of each prompt, at least one; prompts may differ in length. */
   readonly prompts: readonly (readonly number[])[];
@@ -50,17 +50,19 @@ const STEP = 64;
  *   process.stdout.write(tokenizer.decode([id]));
  */
 export function openGenerator(setup: Setup): Generator {
-  const { maxLength, vocabulary } = setup.model.info;
+  const { decoderStart, maxLength, vocabulary } = setup.model.info;
   const before = rowsBefore(setup);
   const sessions = new Map<number, Session>();
   let busy = false;
 
-  const sessionFor = (batch: number, tokens: number): Session => {
+  const sessionFor = (prompts: GenerateRequest["prompts"], tokens: number): Session => {
+    const batch = prompts.length;
     const known = sessions.get(batch);
-    if (known !== undefined && known.cache.rows >= before + tokens) return known;
+    const source = decoderStart === undefined ? 0 : promptLength(prompts, maxLength);
+    if (known !== undefined && known.cache.rows >= before + tokens && known.cache.source >= source) return known;
     known?.dispose();
     const rows = Math.ceil((before + tokens) / STEP) * STEP;
-    const session = openSession(setup, batch, rows);
+    const session = openSession(setup, { batch, rows, source });
     sessions.set(batch, session);
     return session;
   };
@@ -82,8 +84,8 @@ export function openGenerator(setup: Setup): Generator {
       throw new ShapeError("this generator is writing already; finish that request, or open another generator.");
     busy = true;
     try {
-      const lengths = Int32Array.from(prompts, (p) => p.length); // tokens that the session has taken
-      const session = sessionFor(prompts.length, Math.min(Math.max(...lengths) + maxNewTokens, maxLength));
+      const longest = decoderStart === undefined ? Math.max(...prompts.map((p) => p.length)) : 1;
+      const session = sessionFor(prompts, Math.min(longest + maxNewTokens, maxLength));
       const ids = new Int32Array(prompts.length);
       let open = [...prompts.keys()];
       let logits = await session.read(prompts);
@@ -91,15 +93,14 @@ export function openGenerator(setup: Setup): Generator {
         const written = open.map((row): NewToken => {
           const scores = logits.subarray(row * vocabulary, (row + 1) * vocabulary);
           const id = sampling === undefined ? likeliest(scores) : draw(scores, sampling, { row, step });
-          const full = step + 1 === maxNewTokens || before + (lengths[row] ?? 0) >= maxLength;
+          const full = step + 1 === maxNewTokens || before + (session.lengths[row] ?? 0) >= maxLength;
           return { row, id, end: stop.includes(id) ? "stop" : full ? "length" : null };
         });
         yield* written;
         for (const { row, id } of written) ids[row] = id;
         open = written.filter((t) => t.end === null).map((t) => t.row);
         if (open.length === 0) return;
-        logits = await session.write(ids, lengths);
-        lengths.forEach((n, row) => (lengths[row] = n + 1));
+        logits = await session.write(ids);
       }
     } finally {
       busy = false;

@@ -19,7 +19,8 @@ export const inferenceScope = (trace: Trace, { store, model }: Setup, layers: re
   openScope(trace, layers, { train: false, model: model.info, dtypeOf: (name) => store.declaration(name).dtype });
 
 /**
- * Logits of every token of every sequence, for comparing models: all of them are in memory at once.
+ * Logits of every token of every sequence, for comparing models: all of them are in memory at once. An encoder-decoder
+ * reads each sequence and writes it once more.
  *
  * @param sequences token ids; they may differ in length.
  * @throws {ShapeError} for a sequence that is empty, too long, or holds an id that the vocabulary lacks.
@@ -37,7 +38,10 @@ export async function logitsOf(setup: Setup, sequences: readonly (readonly numbe
     return { logits: model.head(scope, real, read) };
   });
   try {
-    const { logits = new Float32Array() } = await program.run({ ids: padded(sequences, length) });
+    const begun = sequences.map((s) => [model.info.decoderStart ?? 0, ...s.slice(0, -1)]);
+    const ids = padded(sequences, length);
+    const inputs = { ids, mask: maskOf(sequences, length), decoder_ids: padded(begun, length) };
+    const { logits = new Float32Array() } = await program.run(inputs);
     const width = model.info.vocabulary;
     return sequences.map((s, i) => logits.slice(i * length * width, (i * length + s.length) * width));
   } finally {
@@ -63,4 +67,11 @@ export function padded(sequences: readonly (readonly number[])[], length: number
   const ids = new Int32Array(sequences.length * length);
   sequences.forEach((s, row) => ids.set(s, row * length));
   return ids;
+}
+
+/** 1 at tokens, 0 at what `padded` puts behind them, [B, T]. */
+export function maskOf(sequences: readonly (readonly number[])[], length: number): Float32Array<ArrayBuffer> {
+  const mask = new Float32Array(sequences.length * length);
+  sequences.forEach((s, row) => mask.fill(1, row * length, row * length + Math.min(s.length, length)));
+  return mask;
 }

@@ -1,17 +1,31 @@
 /** @file A batch of sequences in progress: a cache, and the programs that read prompts into it and write tokens on. */
 import { openScope } from "@graftml/peft";
-import { add, cast, fill, gather, type Program, reshape, scale, shift, Trace, type Values } from "@graftml/tensor";
+import {
+  add,
+  cast,
+  fill,
+  gather,
+  type Program,
+  reshape,
+  scale,
+  shift,
+  type Source,
+  Trace,
+  type Values,
+} from "@graftml/tensor";
 import { type Cache, closeCache, continuing, openCache, writing } from "./cache.ts";
 import { iota } from "./layers.ts";
-import { inferenceScope, layersIn, padded, type Setup } from "./logits.ts";
+import { inferenceScope, layersIn, maskOf, padded, type Setup } from "./logits.ts";
 
 /** Sequences that can be written on. */
 export interface Session {
   readonly cache: Cache;
+  /** Tokens that each sequence has so far: those of its prompt, or, where an encoder reads that, the one that begins a text. */
+  readonly lengths: Int32Array;
   /** Starts over: reads a prompt for each sequence. Logits of the tokens that follow, [B, V]. */
   read(prompts: readonly (readonly number[])[]): Promise<Values>;
-  /** Takes one token more for each sequence, which so far has `lengths` tokens. Logits of the tokens that follow, [B, V]. */
-  write(ids: Int32Array, lengths: Int32Array): Promise<Values>;
+  /** Takes one token more for each sequence. Logits of the tokens that follow, [B, V]. */
+  write(ids: Int32Array): Promise<Values>;
   /** Frees cache and programs. */
   dispose(): void;
 }
@@ -27,22 +41,25 @@ export function rowsBefore(setup: Setup): number {
   return (model.forward(scope, model.inputs(trace, { batch: 1, length: 1 })).shape[1] ?? 1) - 1;
 }
 
-/**
- * Opens a session for so many sequences of at most so many rows: tokens, and what methods put before them. Its programs are
- * compiled when they are first needed.
- */
-export function openSession(setup: Setup, batch: number, rows: number): Session {
+/** Length that prompts are padded to. */
+export const promptLength = (prompts: readonly (readonly number[])[], maxLength: number): number =>
+  Math.min(Math.ceil(Math.max(...prompts.map((p) => p.length)) / STEP) * STEP, maxLength);
+
+/** Opens a session for sequences of the cache's size. Its programs are compiled when they are first needed. */
+export function openSession(setup: Setup, size: Omit<Cache, "id">): Session {
   const { runtime, store, model } = setup;
+  const { batch, source } = size;
+  const { hidden: D, decoderStart, maxLength } = model.info;
   const before = rowsBefore(setup);
-  const cache = openCache(store, model, batch, rows);
+  const cache = openCache(setup, size);
 
   const compileReader = (length: number): Promise<Program> =>
     runtime.compile(store, (trace) => {
       const start = cast(fill(trace, [batch], 0), "i32");
       const scope = inferenceScope(trace, setup, [...layersIn(setup), writing(cache, start)]);
-      const read = model.inputs(trace, { batch, length });
+      const read = model.inputs(trace, { batch, length, target: 1 });
       const hidden = model.forward(scope, read); // [B, T', D]
-      const [, T = 0, D = 0] = hidden.shape;
+      const T = hidden.shape[1] ?? 0;
       const lengths = trace.input("lengths", [batch], "i32");
       const last = add(scale(cast(iota(trace, batch), "i32"), T), shift(lengths, before - 1)); // [B], among B·T' rows
       return { logits: model.head(scope, gather(reshape(hidden, [batch * T, D]), last), read) };
@@ -51,28 +68,39 @@ export function openSession(setup: Setup, batch: number, rows: number): Session 
   const compileWriter = (): Promise<Program> =>
     runtime.compile(store, (trace) => {
       const row = shift(trace.input("lengths", [batch], "i32"), before); // [B]
-      const scope = inferenceScope(trace, setup, [...layersIn(setup), continuing(cache, row)]);
-      const inputs = { ...model.inputs(trace, { batch, length: 1 }), positions: reshape(row, [batch, 1]) };
-      const hidden = model.forward(scope, inputs); // [B, 1, D]
-      return { logits: model.head(scope, reshape(hidden, [batch, model.info.hidden]), inputs) };
+      const inputs = model.inputs(trace, { batch, length: Math.max(1, source), target: 1 });
+      const layers = [...layersIn(setup), continuing(cache, row, inputs.decoder ?? inputs.ids)];
+      const scope = inferenceScope(trace, setup, layers);
+      const hidden = model.forward(scope, { ...inputs, positions: reshape(row, [batch, 1]) }); // [B, 1, D]
+      return { logits: model.head(scope, reshape(hidden, [batch, D]), inputs) };
     });
 
   const readers = new Map<number, Promise<Program>>();
   let writer: Promise<Program> | null = null;
-  const run = async (program: Promise<Program>, ids: Int32Array, lengths: Int32Array): Promise<Values> => {
-    const { logits = new Float32Array() } = await (await program).run({ ids, lengths });
+  const lengths = new Int32Array(batch);
+  let mask = new Float32Array(); // of the texts that an encoder has read
+  const run = async (program: Promise<Program>, inputs: Readonly<Record<string, Source>>): Promise<Values> => {
+    const { logits = new Float32Array() } = await (await program).run({ ...inputs, lengths });
     return logits;
   };
   return {
     cache,
+    lengths,
     read: (prompts) => {
-      const lengths = Int32Array.from(prompts, (p) => p.length);
-      const length = Math.min(Math.ceil(Math.max(...lengths) / STEP) * STEP, model.info.maxLength);
+      const length = decoderStart === undefined ? promptLength(prompts, maxLength) : source;
       const reader = readers.get(length) ?? compileReader(length);
       readers.set(length, reader);
-      return run(reader, padded(prompts, length), lengths);
+      lengths.set(prompts.map((p) => (decoderStart === undefined ? p.length : 1)));
+      mask = maskOf(prompts, length);
+      const begun = new Int32Array(batch).fill(decoderStart ?? 0);
+      return run(reader, { ids: padded(prompts, length), mask, decoder_ids: begun });
     },
-    write: (ids, lengths) => run((writer ??= compileWriter()), ids, lengths),
+    write: async (ids) => {
+      const tokens = decoderStart === undefined ? { ids } : { decoder_ids: ids };
+      const logits = await run((writer ??= compileWriter()), { ...tokens, mask });
+      lengths.forEach((n, row) => (lengths[row] = n + 1));
+      return logits;
+    },
     dispose: () => {
       for (const program of [...readers.values(), ...(writer === null ? [] : [writer])])
         // A program that did not compile has told so where it was awaited, and has nothing to free.
@@ -80,7 +108,7 @@ export function openSession(setup: Setup, batch: number, rows: number): Session 
           (p) => p.dispose(),
           () => undefined,
         );
-      closeCache(store, model, cache);
+      closeCache(setup, cache);
     },
   };
 }

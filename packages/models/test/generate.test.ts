@@ -2,8 +2,9 @@ import { adapt, type Adapted, declareAdapter, declareBase, defineMethod, normal,
 import { add, concat, fill, hostRuntime, shift, type Tensor } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
 import { type GenerateRequest, loadModel, logitsOf, type NewToken, openGenerator, type Setup } from "../src/index.ts";
+import { inferenceScope, layersIn } from "../src/logits.ts";
 import { likeliest } from "../src/sample.ts";
-import { folderOf } from "./golden.ts";
+import { folderOf, goldenOf } from "./golden.ts";
 
 /** One row per sequence of a batch. [1, ...] → [B, ...] */
 const spread = (x: Tensor, batch: number): Tensor => add(x, fill(x.node.trace, [batch, ...x.shape.slice(1)], 0));
@@ -46,7 +47,7 @@ const prefix = defineMethod({
 });
 
 async function open(name: string, methods: readonly Adapted[] = []): Promise<Setup> {
-  const { model, base } = await loadModel(folderOf(name));
+  const { model, base } = await loadModel(folderOf(name), { task: goldenOf(name).task });
   const runtime = hostRuntime();
   const store = runtime.store();
   declareBase(store, base);
@@ -69,8 +70,25 @@ const byRow = (tokens: readonly NewToken[], rows: number): number[][] =>
 const written = async (setup: Setup, request: GenerateRequest): Promise<number[][]> =>
   byRow(await all(openGenerator(setup).generate(request)), request.prompts.length);
 
+/** The same of an encoder-decoder, which reads the source and the whole of what it has written at every step. */
+async function answerWithoutCache(setup: Setup, source: readonly number[], count: number): Promise<number[]> {
+  const { runtime, store, model } = setup;
+  const ids = [model.info.decoderStart!];
+  while (ids.length <= count) {
+    const program = await runtime.compile(store, (trace) => {
+      const scope = inferenceScope(trace, setup, layersIn(setup));
+      const read = model.inputs(trace, { batch: 1, length: source.length, target: ids.length });
+      return { logits: model.head(scope, model.forward(scope, read), read) };
+    });
+    const { logits } = await program.run({ ids: source, mask: source.map(() => 1), decoder_ids: ids });
+    ids.push(likeliest(logits!.slice(-model.info.vocabulary)));
+  }
+  return ids.slice(1);
+}
+
 /** The likeliest tokens without a cache: every step runs the whole sequence again. */
 async function withoutCache(setup: Setup, start: readonly number[], count: number): Promise<number[]> {
+  if (setup.model.info.decoderStart !== undefined) return answerWithoutCache(setup, start, count);
   const ids = [...start];
   for (let i = 0; i < count; i++) {
     const [logits] = await logitsOf(setup, [ids]);
@@ -90,6 +108,10 @@ describe("generation with a cache", () => {
     ["llama", "keys and values before the tokens'", [prefix()]],
     ["gpt2", "keys and values before the tokens'", [prefix()]],
     ["llama", "both", [prefix(), prompt()]],
+    ["t5", "no method", []],
+    ["t5", "rows before the tokens", [prompt()]],
+    ["t5", "keys and values before the tokens'", [prefix()]],
+    ["t5", "both", [prefix(), prompt()]],
   ] as const)("equals generation without (%s, %s)", async (name, _, methods) => {
     const setup = await open(name, methods);
     const naive = await Promise.all(prompts.map((p) => withoutCache(setup, p, 7)));
@@ -112,6 +134,17 @@ describe("generation with a cache", () => {
     await all(generator.generate({ prompts: [prompts[2]!], maxNewTokens: 20 }));
     expect(await all(generator.generate(request))).toEqual(first);
     expect(setup.runtime.allocated()["cache"]).toBe(bytes["cache"]);
+    generator.dispose();
+    expect(setup.runtime.allocated()["cache"] ?? 0).toBe(0);
+  });
+
+  it("reads longer sources than before", async () => {
+    const setup = await open("t5");
+    const generator = openGenerator(setup);
+    const answer = async (source: readonly number[]): Promise<number[]> =>
+      (await all(generator.generate({ prompts: [source], maxNewTokens: 4 }))).map((t) => t.id);
+    const sources = [prompts[0]!, Array.from({ length: 19 }, (_, i) => 3 + i), prompts[1]!];
+    for (const source of sources) expect(await answer(source)).toEqual(await withoutCache(setup, source, 4));
     generator.dispose();
     expect(setup.runtime.allocated()["cache"] ?? 0).toBe(0);
   });
