@@ -61,3 +61,12 @@ for name, config in cases.items():
     saved["tie_word_embeddings"] = name == "t5"
     saved.pop("scale_decoder_outputs", None)
     file.write_text(json.dumps(saved, indent=2) + "\n")
+
+# Buckets of distances −150 … 150 (key minus query), in the encoder and in the decoder.
+distances = torch.arange(-150, 151)
+bucket = transformers.models.t5.modeling_t5.T5Attention._relative_position_bucket
+tables = [
+    {"count": count, "maxDistance": far, "bidirectional": both, "buckets": bucket(distances, both, count, far).tolist()}
+    for count, far in [(32, 128), (8, 11), (14, 100)] for both in (True, False)
+]
+(out / "buckets.json").write_text(json.dumps(tables, separators=(",", ":")) + "\n")
