@@ -3,6 +3,7 @@ export { type ChatTemplate, type ChatText, type Span, type Turn } from "./chat.t
 export { absent, activation, only, rate, readConfig, size, unquantized } from "./config.ts";
 export { type BuildOptions, type Family, headFor } from "./family.ts";
 export { type GenerateRequest, type Generator, type NewToken, openGenerator } from "./generate.ts";
+export type { Framed, PutAround } from "./frame.ts";
 export { gpt2 } from "./gpt2.ts";
 export {
   activations,

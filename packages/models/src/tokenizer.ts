@@ -2,10 +2,18 @@
 import { type JsonObject, StateError } from "@graftml/peft";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { type ChatTemplate, chatTemplate, templateIn } from "./chat.ts";
+import { type PutAround, templateOf } from "./frame.ts";
 
 /** What is used of the library. Its own types import files without extensions, which ESM does not resolve: they say nothing. */
 interface Library {
-  encode(text: string, options: { readonly add_special_tokens: boolean }): { readonly ids: readonly number[] };
+  encode(
+    text: string,
+    options: {
+      readonly add_special_tokens: boolean;
+      readonly text_pair?: string | null;
+      readonly return_token_type_ids?: boolean;
+    },
+  ): { readonly ids: readonly number[]; readonly token_type_ids?: readonly number[] };
   decode(
     ids: readonly number[],
     options: { readonly skip_special_tokens: boolean; readonly clean_up_tokenization_spaces: boolean },
@@ -18,6 +26,8 @@ const Library = Tokenizer as new (json: JsonObject, config: JsonObject) => Libra
 export interface TextTokenizer {
   /** Ids of a text, with what the tokenizer's own template adds unless `special` is false. */
   encode(text: string, options?: { readonly special?: boolean }): readonly number[];
+  /** The tokenizer's template around the ids of one text or of a pair, cut to make room for it. */
+  readonly around: PutAround;
   /** Text of ids; special tokens are left out unless `special` is true. */
   decode(ids: readonly number[], options?: { readonly special?: boolean }): string;
   /** Id of a token, if there is one. */
@@ -26,6 +36,9 @@ export interface TextTokenizer {
   readonly bos: number | null;
   readonly eos: number | null;
   readonly pad: number | null;
+  readonly mask: number | null;
+  /** Ids of all tokens that tokenizer_config.json names: none of them is a part of a text. */
+  readonly special: ReadonlySet<number>;
   /** How chats are written; null if the tokenizer does not say. */
   readonly chat: ChatTemplate | null;
 }
@@ -60,8 +73,18 @@ export function textTokenizer(
   const model = json["model"];
   const pairs = typeof model === "object" && model !== null && "type" in model && model.type === "BPE";
   const cleanUp = config["clean_up_tokenization_spaces"] === true && !pairs;
+  const encode = (text: string, special: boolean): readonly number[] =>
+    tokenizer.encode(text, { add_special_tokens: special }).ids;
   return {
-    encode: (text, { special = true } = {}) => tokenizer.encode(text, { add_special_tokens: special }).ids,
+    encode: (text, { special = true } = {}) => encode(text, special),
+    around: templateOf(
+      (text, pair) => {
+        const options = { add_special_tokens: true, text_pair: pair, return_token_type_ids: true };
+        const { ids, token_type_ids: types = ids.map(() => 0) } = tokenizer.encode(text, options);
+        return { ids, types };
+      },
+      (text) => encode(text, false),
+    ),
     decode: (ids, { special = false } = {}) =>
       ids.length === 0
         ? ""
@@ -70,6 +93,8 @@ export function textTokenizer(
     bos: named("bos_token"),
     eos: named("eos_token"),
     pad: named("pad_token"),
+    mask: named("mask_token"),
+    special: new Set(Object.values(tokens).flatMap((token) => idOf(token) ?? [])),
     chat: template === undefined ? null : chatTemplate(template, tokens, file),
   };
 }
