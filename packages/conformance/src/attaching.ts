@@ -45,7 +45,9 @@ export const attaching: readonly Property[] = [
       const named = new Set(
         adapter.sites.filter((s) => s.methods.length > 0).map((s) => `${s.site.kind} ${s.site.path}`),
       );
-      for (const { site } of adapter.owned) expect(named).toContain(`${site.kind} ${site.path}`);
+      const own = adapter.owned.filter((o) => adapter.methods.some((m) => m.adaptation === o.layer.adaptation));
+      for (const { site } of own) expect(named).toContain(`${site.kind} ${site.path}`);
+      expect(adapter.owned.length - own.length > 0).toBe(adapter.modules.length > 0);
     },
   },
   {

@@ -23,13 +23,15 @@ import { tinyGpt2, tinyLlama } from "./models.ts";
 import type { Exception, Property, Subject, Tolerance } from "./property.ts";
 import { drawsNoise } from "./rig.ts";
 import { starting } from "./starting.ts";
+import { tinyBert } from "./tiny-bert.ts";
+import { tinyT5 } from "./tiny-t5.ts";
 import { accumulating, noisy, training } from "./training.ts";
 
 /** What a suite is told besides the method and its configurations. */
 export interface DescribeOptions {
   /** Other configured methods, to stand beside this one. */
   readonly with?: readonly Adapted[];
-  /** What to adapt; a Llama and a GPT-2 if absent. */
+  /** What to adapt; a Llama, a GPT-2, a BERT that judges texts and a T5 if absent. */
   readonly models?: readonly Model[];
   /** What does not hold of it, and why: a reason that is printed. */
   readonly except?: Readonly<Partial<Record<Exception, string>>>;
@@ -40,7 +42,7 @@ export interface DescribeOptions {
 }
 
 /**
- * Describes a method to vitest: every property of the battery, for each configuration, on a Llama and a GPT-2 of about
+ * Describes a method to vitest: every property of the battery, for each configuration, on decoders, an encoder and an encoder-decoder of about
  * a thousand weights. Nothing is skipped in silence: what does not apply is a test that says so.
  *
  * @param configs as a user would write them; name places by their roles, so that both models have them.
@@ -52,7 +54,7 @@ export function describeMethod<Input>(
   configs: readonly Input[],
   {
     with: companions = [],
-    models = [tinyLlama(), tinyGpt2()],
+    models = [tinyLlama(), tinyGpt2(), tinyBert(), tinyT5()],
     except = {},
     readme,
     runtime: open,
@@ -95,8 +97,8 @@ export function describeMethod<Input>(
   });
 }
 
-/** Whether rows of one batch may have it or not: not what changes the parameters that they share. */
-const shares = (method: Adapted | undefined): boolean => method?.adaptation.param === undefined;
+/** Whether rows of one batch may have it or not, as far as can be told without trying: not what changes parameters. */
+const shares = ({ adaptation }: Adapted): boolean => adaptation.param === undefined;
 
 /** The properties that make sense for a method; those that hang on what it is say so by their name. */
 function propertiesOf(
@@ -123,7 +125,7 @@ function propertiesOf(
     drawsNoise(model, adapter) ? noisy : accumulating,
     ...keeping,
     mixing,
-    ...companions.filter((c) => shares(c) && shares(adapter.methods[0])).map(mixingWith),
+    ...(except.mix === undefined ? companions.filter(shares).map(mixingWith) : []),
     mergeable,
     ...(except.merge === undefined ? [...merging, ...companions.filter(folds).map(mergingWith)] : []),
     ...companions.map(besides),

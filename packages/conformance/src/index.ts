@@ -3,8 +3,9 @@ export { randomBase } from "./base.ts";
 export { configTable } from "./config-table.ts";
 export { describeMethod, type DescribeOptions } from "./describe-method.ts";
 export { expectGoldenSteps, goldenBase, type GoldenRecord, goldenSizes } from "./golden.ts";
-export { type Sizes, tiny, tinyGpt2, tinyLlama } from "./models.ts";
-export type { Exception } from "./property.ts";
+export { tinyGpt2, tinyLlama } from "./models.ts";
+export { type Sizes, tiny } from "./parts.ts";
+export { distance, type Exception } from "./property.ts";
 export {
   type Attached,
   fit,
@@ -16,3 +17,5 @@ export {
   shaken,
   started,
 } from "./rig.ts";
+export { tinyBert } from "./tiny-bert.ts";
+export { tinyT5 } from "./tiny-t5.ts";

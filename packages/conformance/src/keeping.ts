@@ -15,6 +15,14 @@ async function saved({ rig, adapter }: Subject) {
 const total = (shapes: Iterable<{ readonly shape: readonly number[] }>): number =>
   Array.from(shapes, ({ shape }) => sizeOf(shape)).reduce((a, b) => a + b, 0);
 
+/** What PEFT puts before names, and what it calls tasks. */
+const PREFIX = "base_model.model.";
+const taskTypes: Readonly<Record<string, string>> = {
+  "causal-lm": "CAUSAL_LM",
+  "sequence-classification": "SEQ_CLS",
+  "seq2seq-lm": "SEQ_2_SEQ_LM",
+};
+
 /** What is saved, and what is read again. */
 export const keeping: readonly Property[] = [
   {
@@ -76,14 +84,15 @@ export const keeping: readonly Property[] = [
     check: async (subject) => {
       const { files } = await saved(subject);
       const { interchange } = subject.method.method;
+      const { prefix = PREFIX, modulesPrefix = PREFIX } = interchange ?? {};
       expect(interchange).toBeDefined();
       expect(files.config).toMatchObject({
         peft_type: interchange?.peftType,
         inference_mode: true,
-        task_type: "CAUSAL_LM",
+        task_type: taskTypes[subject.rig.model.info.task],
       });
       for (const name of files.tensors.keys())
-        expect(name.startsWith(interchange?.prefix ?? "base_model.model.")).toBe(true);
+        expect(name.startsWith(prefix) || name.startsWith(modulesPrefix), name).toBe(true);
     },
     unless: {
       declared: "interchange",

@@ -2,11 +2,9 @@
  * @file Two small decoders with the parts that methods meet: separate and fused projections, grouped queries, biases, weights
  * that Hugging Face stores transposed, a tied head. Names and arithmetic are those of transformers.
  */
-import { type Model, type ModelInfo, type Scope, type SiteSpec } from "@graftml/peft";
+import type { Model, Scope } from "@graftml/peft";
 import {
   add,
-  attention,
-  cast,
   gather,
   gelu,
   layerNorm,
@@ -19,69 +17,13 @@ import {
   type Tensor,
   type Trace,
 } from "@graftml/tensor";
-
-/** How large a tiny model is. */
-export interface Sizes {
-  readonly vocabulary: number;
-  readonly hidden: number;
-  readonly inner: number;
-  readonly heads: number;
-  readonly keyHeads: number;
-  readonly layers: number;
-  readonly positions: number;
-}
-
-/** Large enough to tell mistakes apart, small enough to train in the interpreter. */
-export const tiny: Sizes = { vocabulary: 13, hidden: 8, inner: 12, heads: 4, keyHeads: 2, layers: 2, positions: 16 };
-
-const infoOf = (type: string, architecture: string, c: Sizes): ModelInfo => ({
-  type,
-  architecture,
-  task: "causal-lm",
-  labels: 0,
-  layers: c.layers,
-  hidden: c.hidden,
-  heads: c.heads,
-  keyHeads: c.keyHeads,
-  headWidth: c.hidden / c.heads,
-  vocabulary: c.vocabulary,
-  maxLength: c.positions,
-  config: {},
-});
+import { attend, embedding, infoOf, layer, positions, residual, type Sizes, tiny, unembed } from "./parts.ts";
 
 const inputs: Model["inputs"] = (trace, { batch, length }) => ({
   ids: trace.input("ids", [batch, length], "i32"),
   positions: null,
   mask: null,
 });
-
-const layer = (s: Scope, role: string, h: Tensor, body: (h: Tensor) => Tensor): Tensor => {
-  const width = h.shape.at(-1) ?? 0;
-  return s.call("layer", { roles: [role], in: width, out: width }, h, body);
-};
-/** The token table; tied, it is the head's weight as well. */
-const embedding = (s: Scope, ids: Tensor, { vocabulary, hidden }: Sizes, tied: boolean): Tensor =>
-  s.call("embedding", { roles: ["embed"], in: vocabulary, out: hidden }, ids, (x) =>
-    gather(s.param("weight", [vocabulary, hidden], ["weight", "embed", ...(tied ? ["unembed"] : [])]), x),
-  );
-const residual = (s: Scope, role: string, skip: Tensor, branch: Tensor): Tensor => {
-  const width = skip.shape.at(-1) ?? 0;
-  return s.call("residual", { roles: [role], in: width, out: width }, { skip, branch, norm: null }, (r) =>
-    add(r.skip, r.branch),
-  );
-};
-const attend = (s: Scope, q: Tensor, k: Tensor, v: Tensor): Tensor => {
-  const [, , G = 0, E = 0] = k.shape;
-  return s.call("attention", { roles: ["attn"], in: E, out: G }, { q, k, v, mask: null, causal: true }, (x) =>
-    attention(x.q, x.k, x.v, x.mask, { causal: x.causal, scale: 1 / Math.sqrt(E) }),
-  );
-};
-/** Position ids of the rows of h, i32 [1, T]. */
-const positions = (s: Scope, h: Tensor): Tensor => {
-  const T = h.shape[1] ?? 0;
-  const row = s.trace.constant(`rows ${T}`, [1, T], () => Float32Array.from({ length: T }, (_, i) => i));
-  return s.call("positions", { roles: ["positions"] }, cast(row, "i32"), (p) => p);
-};
 
 /** Llama in small: RMS norms, rotary positions, grouped queries, a gated feed-forward. HF `modeling_llama.py`. */
 export function tinyLlama({
@@ -98,7 +40,7 @@ export function tinyLlama({
     const turned = (x: Tensor): Tensor => rope(x, at, angles(s.trace, sizes.positions, E));
     const q = turned(heads("q_proj", "attn.q", H)); // [B, T, H, E]
     const k = turned(heads("k_proj", "attn.k", G)); // [B, T, G, E]
-    const y = attend(s, q, k, heads("v_proj", "attn.v", G)); // [B, T, H, E]
+    const y = attend(s, { q, k, v: heads("v_proj", "attn.v", G), mask: null, causal: true }); // [B, T, H, E]
     return s.at("o_proj").linear(reshape(y, [B, T, D]), { roles: ["attn.o"], in: D, out: D });
   };
   const mlp = (s: Scope, h: Tensor): Tensor => {
@@ -142,9 +84,6 @@ const angles = (trace: Trace, P: number, E: number): Tensor =>
     }),
   );
 
-const unembed = (scope: Scope, h: Tensor, V: number, weight: Pick<SiteSpec, "weight">): Tensor =>
-  scope.at("lm_head").linear(h, { roles: ["unembed"], in: h.shape.at(-1) ?? 0, out: V, ...weight });
-
 /**
  * GPT-2 in small: layer norms, learned positions, one projection for queries, keys and values, biases everywhere, weights
  * that files hold as [in, out], a tied head, dropout of its own while training. HF `modeling_gpt2.py`.
@@ -162,7 +101,7 @@ export function tinyGpt2({
     const [B = 0, T = 0] = h.shape;
     const fused = conv(s.at("c_attn"), h, ["attn.q", "attn.k", "attn.v"], 3 * D); // [B, T, 3D]
     const part = (i: number): Tensor => reshape(slice(fused, 2, i * D, D), [B, T, H, D / H]);
-    const y = reshape(attend(s, part(0), part(1), part(2)), [B, T, D]);
+    const y = reshape(attend(s, { q: part(0), k: part(1), v: part(2), mask: null, causal: true }), [B, T, D]);
     return s.at("resid_dropout").dropout(conv(s.at("c_proj"), y, ["attn.o"], D), dropout);
   };
   const mlp = (s: Scope, h: Tensor): Tensor => {
@@ -170,7 +109,7 @@ export function tinyGpt2({
     return s.at("dropout").dropout(conv(s.at("c_proj"), wide, ["mlp.down"], D), dropout);
   };
   return {
-    info: { ...infoOf("gpt2", "GPT2LMHeadModel", sizes), keyHeads: H },
+    info: infoOf("gpt2", "GPT2LMHeadModel", sizes, { keyHeads: H }),
     inputs,
     forward(scope, { ids }) {
       const s = scope.at("transformer");

@@ -18,6 +18,8 @@ export type Exception =
   | "interchange"
   /** Its files hold what it trains, value by value. */
   | "unfolded"
+  /** Rows of a batch may have adapters of their own: it changes no parameter outside of linears. */
+  | "mix"
   /** One can lie under another of its kind. */
   | "stack";
 

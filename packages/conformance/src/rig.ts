@@ -29,13 +29,15 @@ import {
   type Outputs,
   reshape,
   type Runtime,
+  slice,
   type Source,
   type Store,
   type Tensor,
   Trace,
   type Values,
 } from "@graftml/tensor";
-import { causalLm, type Checkpoint, type Example, type Run, train } from "@graftml/trainer";
+import { type Checkpoint, type Run, train } from "@graftml/trainer";
+import { exerciseOf, passInputs, passSize } from "./exercise.ts";
 
 /** A model with its weights, on a runtime. */
 export interface Rig {
@@ -51,10 +53,7 @@ export interface Attached {
   readonly seed?: number;
 }
 
-const [B, T] = [2, 5];
-/** Token ids of every pass but the trainer's. */
-const ids = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3];
-const labels = [1, 4, 1, 5, 9, 2, 6, 5, 3, 5];
+const { batch: B } = passSize;
 
 /** Runs `body` with the base and the adapters in a store, and frees them afterwards. */
 export async function withStore<R>(
@@ -123,7 +122,13 @@ export function drawsNoise(model: Model, adapter: Adapter): boolean {
   return [...trace.leaves].some(({ dtype }) => dtype === "u32"); // seed and step
 }
 
-const forward = ({ model }: Rig, scope: Scope): Tensor => predict(model, scope, { batch: B, length: T });
+/** Logits of the real tokens of each row, whatever stands before them; or those of the row. */
+function forward({ model }: Rig, scope: Scope): Tensor {
+  const y = predict(model, scope, passSize);
+  if (y.shape.length < 3) return y;
+  const tokens = model.info.decoderStart === undefined ? passSize.length : passSize.target;
+  return slice(y, 1, (y.shape[1] ?? 0) - tokens, tokens);
+}
 
 type Inputs = Readonly<Record<string, Source>>;
 
@@ -136,12 +141,12 @@ function scalarsOf({ model }: Rig, attached: readonly Attached[]): Inputs {
   return Object.fromEntries(Array.from(scalars, ([name, at]) => [name, [at({ step: 0, steps: 10, perEpoch: 5 })]]));
 }
 
-/** Logits of two rows of five tokens, outside of training: there is no noise to be had. */
+/** Logits of a pass, outside of training: there is no noise to be had. */
 export const logits = (rig: Rig, attached: readonly Attached[] = []): Promise<Values> =>
   withStore(rig, attached, async (store) => {
     const build = (trace: Trace): Outputs => ({ y: forward(rig, scopeOf(rig, trace, attached, {})) });
     const program = await rig.runtime.compile(store, build);
-    const { y = new Float64Array() } = await program.run({ ids, ...scalarsOf(rig, attached) });
+    const { y = new Float64Array() } = await program.run({ ...passInputs, ...scalarsOf(rig, attached) });
     program.dispose();
     return y;
   });
@@ -156,30 +161,32 @@ export const mixedLogits = (rig: Rig, attached: readonly Attached[], rows: reado
       return { y: forward(rig, openScope(trace, [layer], options)) };
     };
     const program = await rig.runtime.compile(store, build);
-    const { y = new Float64Array() } = await program.run({ ...inputsOf(rig, attached), adapter: rows });
+    const { y = new Float64Array() } = await program.run({
+      ...passInputs,
+      ...attached.map((one) => scalarsOf(rig, [one])).reduce<Inputs>((all, some) => ({ ...all, ...some }), {}),
+      adapter: rows,
+    });
     program.dispose();
     return y;
   });
 
-/** The logits of one row: those of its real tokens, which are the last. */
-export const rowOf = (logits: Values, row: number, size = Infinity): Values => {
-  const length = logits.length / B;
-  return logits.slice((row + 1) * length - Math.min(size, length), (row + 1) * length);
-};
+/** The logits of one row. */
+export const rowOf = (logits: Values, row: number): Values =>
+  logits.slice((row * logits.length) / B, ((row + 1) * logits.length) / B);
 
 /** The loss of a training pass, penalties included. */
 export function lossOf(rig: Rig, trace: Trace, attached: readonly Attached[], options: PassOptions): Tensor {
   const scope = scopeOf(rig, trace, attached, { train: true, ...options });
   const y = forward(rig, scope);
   const rows = reshape(y, [-1, y.shape.at(-1) ?? 0]);
-  const task = mean(crossEntropy(rows, trace.input("labels", [B * T], "i32")));
+  const task = mean(crossEntropy(rows, trace.input("labels", [rows.shape[0] ?? 0], "i32")));
   return scope.census.penalties.reduce(add, task);
 }
 
 /** The inputs of a training pass. */
 export const inputsOf = (rig: Rig, attached: readonly Attached[], { step = 1 }: PassOptions = {}): Inputs => ({
-  ids,
-  labels,
+  ...passInputs,
+  labels: exerciseOf(rig.model).labels,
   clock: [1, step],
   ...scalarsOf(rig, attached),
 });
@@ -215,14 +222,6 @@ export const gradients = (rig: Rig, attached: readonly Attached[], options: Pass
     return { loss: outputs["loss"]?.[0] ?? NaN, of };
   });
 
-/** Four short rows to learn by heart. */
-const rows: readonly Example[] = [
-  [3, 1, 4, 1, 5, 9],
-  [2, 7, 1, 8],
-  [1, 6, 1, 8, 0],
-  [11, 12],
-].map((row) => ({ ids: row, labels: row }));
-
 /** What training leaves behind. */
 export interface Fitted {
   readonly losses: readonly number[];
@@ -245,10 +244,11 @@ export const fit = (
 ): Promise<Fitted> =>
   withStore(rig, attached, async (store, trainable) => {
     const { model, base, runtime } = rig;
+    const { task, rows } = exerciseOf(model);
     const checkpoints: Checkpoint[] = [];
     const save = async (checkpoint: Checkpoint): Promise<string> => `${checkpoints.push(checkpoint)}`;
     const adapters = attached.map((a) => a.adapter);
-    const setting = { runtime, store, model, adapters, trainable, task: causalLm, rows, batchSize: 2, lr: 0.01 };
+    const setting = { runtime, store, model, adapters, trainable, task, rows, batchSize: 2, lr: 0.01 };
     const losses: number[] = [];
     const gradNorms: number[] = [];
     const allocated: number[] = [];

@@ -45,11 +45,14 @@ export async function expectSlopes(rig: Rig, attached: readonly Attached[], tole
   const { of } = await gradients(rig, attached);
   const expected = await slopes(rig, attached);
   expect(expected.size).toBeGreaterThan(0);
+  const lengthOf = (name: string): number => Math.hypot(...Float64Array.from(of.get(name) ?? []));
+  const whole = Math.hypot(...Array.from(expected.keys(), lengthOf));
   for (const [name, { direction, slope }] of expected) {
     const gradient = Float64Array.from(of.get(name) ?? []);
-    const length = Math.hypot(...gradient);
+    const length = lengthOf(name);
     expect(length, `the gradient of ${name} is none, zero or no number`).toBeGreaterThan(0);
     const along = gradient.reduce((sum, g, i) => sum + g * (direction[i] ?? NaN), 0);
-    expect(Math.abs(along - slope) / length, name).toBeLessThan(tolerance.gradients);
+    // Some gradients are zero but for rounding: the softmax does not feel the bias of keys.
+    expect(Math.abs(along - slope) / Math.max(length, 1e-4 * whole), name).toBeLessThan(tolerance.gradients);
   }
 }

@@ -53,7 +53,7 @@ export interface AdaptOptions {
   readonly below?: readonly Adapter[];
   /**
    * Modules of the base to train and save whole beside the methods, by the ends of their paths; default: the task's head, if
-   * the adapter is trainable and its methods leave that to us.
+   * the adapter is trainable, its methods leave that to us, and no adapter below has it already.
    */
   readonly modules?: readonly string[] | undefined;
 }
@@ -78,7 +78,9 @@ export function adapt<Batch>(
     throw new AdaptError(`"${id}" is no adapter id: it must not be empty or contain "/".`);
   if (below.some((a) => a.id === id)) throw new AdaptError(`two adapters of the stack have the id "${id}".`);
   const under = below.flatMap((a) => a.layers);
-  const modules = named ?? (trainable && methods.every((m) => m.heads) ? headModules(sites(model)) : []);
+  const taken = below.flatMap((a) => a.modules);
+  const own = trainable && methods.every((m) => m.heads) ? headModules(sites(model)) : [];
+  const modules = named ?? own.filter((module) => !taken.includes(module));
   const layers = [...savedModules(id, modules, sites(model)), ...layersOf(id, methods)];
   const found = census(model, [...under, ...layers]);
   for (const { name, adaptation } of methods) checkAdaptation(name, adaptation, found.sites, model.info);

@@ -32,7 +32,8 @@ export interface Mixture {
  * of different methods, and put different numbers of rows before the tokens.
  *
  * @param index for every row the number of its stack, from 1 on; 0 is the model without any of them. i32 [B]
- * @throws {AdaptError} while tracing, for a method that changes parameters: rows of one batch share those.
+ * @throws {AdaptError} while tracing, for a stack that changes a parameter outside of linears (a norm's gain, a token table):
+ *   rows of one batch share those.
  */
 export const mixed = (index: Tensor, stacks: readonly (readonly Layer[])[]): Layer => ({
   id: "",
@@ -51,11 +52,15 @@ export interface Crossing<K extends Kind> {
   readonly input: Kinds[K]["input"];
   readonly next: Next<K>;
   readonly through: readonly (((next: Next<K>) => Next<K>) | null)[];
+  /** Whether a stack changes the parameters that a linear uses. */
+  readonly changes: (stack: number) => boolean;
+  /** Runs with a stack's parameters in the place of the model's; −1: with the model's. */
+  readonly within: <R>(stack: number, run: () => R) => R;
 }
 
 /** Output without any stack, then through each; what stacks have in common is traced once. */
 function outputs<K extends Kind>(
-  { next, through }: Crossing<K>,
+  { next, through, changes, within }: Crossing<K>,
   input: Kinds[K]["input"],
 ): readonly Kinds[K]["output"][] {
   const known = new Map<Kinds[K]["input"], Kinds[K]["output"]>();
@@ -64,7 +69,12 @@ function outputs<K extends Kind>(
     known.set(x, output);
     return output;
   };
-  return [once(input), ...through.map((wrap) => (wrap === null ? once(input) : wrap(once)(input)))];
+  const base = within(-1, () => once(input));
+  const output = (wrap: (typeof through)[number], stack: number): Kinds[K]["output"] => {
+    const inner = changes(stack) ? next : once;
+    return wrap === null && inner === once ? base : within(stack, () => (wrap?.(inner) ?? inner)(input));
+  };
+  return [base, ...through.map(output)];
 }
 
 /** Row by row the output of the stack that it names: [B, …], all of one shape. */

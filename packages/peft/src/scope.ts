@@ -3,7 +3,7 @@ import { cast, dropout, type DType, linear, type Shape, type Tensor, type Trace,
 import { AdaptError } from "./errors.ts";
 import type { Init } from "./init.ts";
 import type { Adaptation, Adapted, Attachment, Here, OwnOptions } from "./method.ts";
-import { crossings, type Leads, type Mixture } from "./mixture.ts";
+import { type Crossing, crossings, type Leads, type Mixture } from "./mixture.ts";
 import type { ModelInfo } from "./model.ts";
 import type { Progress } from "./progress.ts";
 import { type Kind, type Kinds, type Next, type Site, siteOf, type SiteSpec } from "./site.ts";
@@ -79,6 +79,8 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
   const census: Census = { sites: [], owned: new Map(), penalties: [], scalars: new Map() };
   const params = new Map<string, Tensor>();
   const seen = new Set<string>();
+  const { model } = options;
+  const leads: Leads = new Map();
   const clock = (): Tensor => trace.input("clock", [2], "u32");
 
   const meet = (site: Site): void => {
@@ -88,19 +90,51 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
   };
 
   const param = (name: string, shape: Shape, roles: readonly string[]): Tensor => {
-    const known = params.get(name);
-    if (known !== undefined) return known;
     const site = siteOf("param", name, { roles, shape });
+    const own = stack !== null && changes(stack, site);
+    const key = own ? `${stack} ${name}` : name;
+    const known = params.get(key);
+    if (known !== undefined) return known;
     const stored = (): Tensor =>
       trace.param(name, shape, shape.length < 2 ? "f32" : (options.dtypeOf?.(name) ?? "f32"));
-    const value = trace.within(name, () => onion("param", site, undefined, stored));
-    params.set(name, value);
+    const value = trace.within(name, () =>
+      onion("param", site, undefined, stored, stack === null ? layers : inStack(stack)),
+    );
+    params.set(key, value);
     return value;
   };
 
-  const weightOf = (site: Site): Tensor => param(site.weight, [site.out, site.in], ["weight", ...site.roles]);
-  const biasOf = (site: Site): Tensor | null =>
-    site.bias ? param(`${site.path}.bias`, [site.out], ["bias", ...site.roles]) : null;
+  /** Whose parameters linears use: a stack's of a mixed batch, by its number, or −1 for those that all rows share. */
+  let stack: number | null = null;
+  /** The onion as a stack alone would make it. */
+  const inStack = (number: number): readonly Layer[] =>
+    layers.flatMap((layer) => (layer.mixture === undefined ? [layer] : (layer.mixture.stacks[number] ?? [])));
+  /** Whether a stack of a mixed batch changes a parameter. */
+  const changes = (number: number, site: Site<"param">): boolean =>
+    layers.some((layer) =>
+      layer.mixture?.stacks[number]?.some(({ adaptation: { param: p } }) => p !== undefined && chosen(p, site, model)),
+    );
+  const within = <R>(number: number, run: () => R): R => {
+    const before = stack;
+    stack = number;
+    try {
+      return run();
+    } finally {
+      stack = before;
+    }
+  };
+
+  /** Names, shapes and roles of the parameters of a linear. */
+  const weightIn = (site: Site) => [site.weight, [site.out, site.in], ["weight", ...site.roles]] as const;
+  const biasIn = (site: Site) => [`${site.path}.bias`, [site.out], ["bias", ...site.roles]] as const;
+  const weightOf = (site: Site): Tensor => param(...weightIn(site));
+  const biasOf = (site: Site): Tensor | null => (site.bias ? param(...biasIn(site)) : null);
+  const changesLinear =
+    (site: Site) =>
+    (number: number): boolean =>
+      [weightIn(site), ...(site.bias ? [biasIn(site)] : [])].some(([name, shape, roles]) =>
+        changes(number, siteOf("param", name, { shape, roles })),
+      );
 
   const here = <K extends Kind>(layer: Layer, site: Site<K>): Here<K> => ({
     site,
@@ -136,8 +170,6 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     bias: () => biasOf(site),
   });
 
-  const { model } = options;
-  const leads: Leads = new Map();
   /** What layers make of a site: `base`, and around it, from inside out, those that attach there; null if none does. */
   const wrapped = <K extends Kind>(
     kind: K,
@@ -150,11 +182,13 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
       (layer): { readonly layer: Layer; readonly around: (next: Next<K>) => Next<K> }[] => {
         if (layer.mixture !== undefined) {
           const { index, stacks } = layer.mixture;
-          const through = stacks.map((stack) => wrapped(kind, site, stack));
+          const through = stacks.map((some) => wrapped(kind, site, some));
+          // Only a linear may have parameters that differ from row to row.
+          const own = kind === "linear" ? { changes: changesLinear(site), within } : shared;
           return [
             {
               layer,
-              around: (next) => (input) => crossings[kind]({ site, model, input, next, through }, index, leads),
+              around: (next) => (input) => crossings[kind]({ site, model, input, next, through, ...own }, index, leads),
             },
           ];
         }
@@ -178,9 +212,10 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     site: Site<K>,
     input: Kinds[K]["input"],
     base: Next<K>,
+    some: readonly Layer[] = layers,
   ): Kinds[K]["output"] => {
     meet(site);
-    return (wrapped(kind, site, layers)?.(base) ?? base)(input);
+    return (wrapped(kind, site, some)?.(base) ?? base)(input);
   };
 
   const scopeAt = (path: string): Scope => {
@@ -206,6 +241,9 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
   };
   return scopeAt("");
 }
+
+/** Where all rows have the same parameters. */
+const shared: Pick<Crossing<Kind>, "changes" | "within"> = { changes: () => false, within: (_, run) => run() };
 
 /** What a layer makes of a site. @throws {AdaptError} if it never reaches the layer inside it. */
 const reaching =

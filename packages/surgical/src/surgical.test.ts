@@ -7,6 +7,7 @@ import { full, top } from "./index.ts";
 const except = {
   seed: "a copy starts as the original, whatever the seed",
   interchange: "PEFT has no files for trained base weights",
+  mix: "rows of a batch share the parameters of norms",
   stack: "the outer copy would take the place of the inner one",
 };
 
