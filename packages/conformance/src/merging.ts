@@ -49,14 +49,17 @@ export const merging: readonly Property[] = [
     check: async ({ rig, adapted, method, tolerance }) => {
       const model = tinyLlama({ tied: true });
       const tied: Rig = { model, base: randomBase(model), runtime: rig.runtime };
-      const configured = "target" in method.method.config.shape ? method({ target: ["unembed"] } as never) : adapted;
+      const targeted = "target" in method.method.config.shape;
+      const configured = targeted ? method({ target: ["unembed"] } as never) : adapted;
       const loaded = shaken(await started(tied, adapt(model, [configured])));
       const attached = await logits(tied, [loaded]);
       try {
         expect(distance(attached, await mergedLogits(tied, [loaded]))).toBeLessThan(tolerance.logits);
       } catch (error) {
         if (!NotMergeable.is(error)) throw error;
-        expect(error.message).toContain("its weight model.embed_tokens.weight also serves model.embed_tokens");
+        // Without a target a method may have another reason there: what it adds has no place in the files.
+        if (targeted)
+          expect(error.message).toContain("its weight model.embed_tokens.weight also serves model.embed_tokens");
       }
     },
   },

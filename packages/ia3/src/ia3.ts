@@ -14,6 +14,7 @@ import { interchange } from "./interchange.ts";
 export const ia3 = defineMethod({
   contract: 1,
   name: "ia3",
+  group: "addition",
   source: "https://arxiv.org/abs/2205.05638",
   config,
   adapt(c) {
