@@ -12,30 +12,45 @@ const LISTED = 6;
 const list = (names: readonly string[]): string =>
   names.slice(0, LISTED).join(", ") + (names.length > LISTED ? `, and ${names.length - LISTED} more` : "");
 
+/** Roles of parameters that a checkpoint may lack: what a task puts on a body, which starts from random values then. */
+const NEW = ["head", "pooler"];
+
+/** The weights of a model, and which of them no file holds. */
+export interface Checkpoint {
+  readonly base: Base;
+  /** Parameters that start from random values. */
+  readonly drawn: readonly string[];
+}
+
 /**
  * The weights of a checkpoint, checked against the model, before any is read. Matrices in half precision stay so; all else
  * is f32. Files saved from the bare body (without "model." or "transformer.") and files that hold a tied weight under its
- * other name are read too; tensors that are computed, not learned, are passed over.
+ * other name are read too; tensors that are computed, not learned, or that other tasks' heads need, are passed over.
  *
+ * @param fresh where a task's head comes from that the file lacks.
  * @throws {StateError} listing tensors that are missing, unexpected, of the wrong shape or of a type that is no float; or
  * naming tied weights that the file holds twice, with different values.
  */
-export async function checkpointBase(model: Model, family: Family, file: TensorFile): Promise<Base> {
+export async function checkpointBase(model: Model, family: Family, file: TensorFile, fresh: Base): Promise<Checkpoint> {
   const layout = layoutOf(model);
+  /** What the file calls tensors, by the names they have by now. */
+  const keys = new Map([...file.tensors.keys()].map((key) => [family.rename?.(key) ?? key, key]));
   const bare = (name: string): string =>
     name.slice(name.startsWith(`${family.prefix}.`) ? family.prefix.length + 1 : 0);
   /** Names of a parameter that the file has; the first is read. */
   const found = (s: Stored): readonly string[] =>
-    [s.name, ...s.aliases].flatMap((n) => [...new Set([n, bare(n)])]).filter((n) => file.tensors.has(n));
+    [s.name, ...s.aliases].flatMap((n) => [...new Set([n, bare(n)])]).flatMap((n) => keys.get(n) ?? []);
   const places = new Map([...layout.values()].map((s) => [s.name, found(s)]));
 
   const faults: string[] = [];
-  const missing = [...layout.keys()].filter((name) => places.get(name)?.length === 0);
+  const absent = [...layout.values()].filter(({ name }) => places.get(name)?.length === 0);
+  const drawn = absent.filter(({ roles }) => roles.some((role) => NEW.includes(role))).map(({ name }) => name);
+  const missing = absent.map(({ name }) => name).filter((name) => !drawn.includes(name));
   if (missing.length > 0) faults.push(`missing (${missing.length} of ${layout.size}): ${list(missing)}`);
   const known = new Set([...places.values()].flat());
-  const unexpected = [...file.tensors.keys()].filter(
-    (name) => !known.has(name) && family.computed?.test(name) !== true,
-  );
+  const passed = (key: string): boolean =>
+    [family.computed, family.otherHeads].some((names) => names?.test(key) === true);
+  const unexpected = [...file.tensors.keys()].filter((key) => !known.has(key) && !passed(key));
   if (unexpected.length > 0) faults.push(`unexpected: ${list(unexpected)}`);
   for (const { name, fileShape } of layout.values())
     for (const place of places.get(name) ?? []) {
@@ -54,13 +69,15 @@ export async function checkpointBase(model: Model, family: Family, file: TensorF
   };
   const isHalf = ({ shape }: Stored, place: string): boolean =>
     shape.length > 1 && file.tensors.get(place)?.dtype === "F16";
-  return {
+  const base: Base = {
     names: () => layout.keys(),
     describe: (name) => {
+      if (drawn.includes(name)) return fresh.describe(name);
       const s = stored(name);
       return s && { shape: s.layout.shape, dtype: isHalf(s.layout, s.place) ? "f16" : "f32" };
     },
     read: async (name) => {
+      if (drawn.includes(name)) return fresh.read(name);
       const s = stored(name);
       if (s === undefined) throw new StateError(`${file.name} has no parameter ${name}.`);
       const source = await file.read(s.place);
@@ -68,6 +85,7 @@ export async function checkpointBase(model: Model, family: Family, file: TensorF
       return s.layout.transposed && !isList(values) ? transposed(values, s.layout.fileShape) : values;
     },
   };
+  return { base, drawn };
 }
 
 const isList = (values: Source): values is readonly number[] => Array.isArray(values);

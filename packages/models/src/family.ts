@@ -21,6 +21,10 @@ export interface Family {
   readonly prefix: string;
   /** Names of tensors in older files that are computed, not learned (causal masks, rotary frequencies). */
   readonly computed?: RegExp;
+  /** Names of tensors that heads for other tasks need, which a checkpoint may hold besides. */
+  readonly otherHeads?: RegExp;
+  /** The name that a tensor has by now, where files may name it otherwise. */
+  rename?(name: string): string;
   /** What a checkpoint says better than its config.json: the configuration to build with. */
   settle?(config: JsonObject, weights: TensorFile, file: string): Promise<JsonObject>;
   /** @throws {StateError} naming the key of an option that is missing, wrong or not supported. */

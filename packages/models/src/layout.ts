@@ -14,6 +14,7 @@ export interface Stored {
   readonly transposed: boolean;
   /** Other names under which files may hold it: those of layers that share it. */
   readonly aliases: readonly string[];
+  readonly roles: readonly string[];
 }
 
 /** Every parameter of a model, by name. */
@@ -22,7 +23,7 @@ export function layoutOf<Batch>(model: Model<Batch>): ReadonlyMap<string, Stored
   const usersOf = (weight: string): readonly Site[] => all.filter((s) => s.weight === weight);
   const stored = all
     .filter((s) => s.kind === "param")
-    .map(({ path: name, shape }): Stored => {
+    .map(({ path: name, shape, roles }): Stored => {
       const users = usersOf(name);
       const transposed = users.some((s) => s.transposed);
       return {
@@ -31,6 +32,7 @@ export function layoutOf<Batch>(model: Model<Batch>): ReadonlyMap<string, Stored
         fileShape: transposed ? shape.toReversed() : shape,
         transposed,
         aliases: users.map((s) => `${s.path}.weight`).filter((alias) => alias !== name),
+        roles,
       };
     });
   return new Map(stored.map((s) => [s.name, s]));

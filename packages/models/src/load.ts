@@ -29,7 +29,7 @@ export interface LoadOptions {
   readonly dropout?: number | "config";
   /** Where weights come from: the folder, or config.json's rules for random ones; default "pretrained". */
   readonly init?: "pretrained" | "random";
-  /** Seed of random weights; default 0. */
+  /** Seed of random weights, a head's that the folder lacks among them; default 0. */
   readonly seed?: number;
   /** Families to choose from, a third party's among them; default: this package's. */
   readonly families?: readonly Family[];
@@ -40,6 +40,8 @@ export interface LoadedModel {
   readonly model: Model;
   /** Its weights; they are read when a store needs them. */
   readonly base: Base;
+  /** Parameters that start from random values, drawn from the seed: a head, or a pooler, that no file holds; or all of them. */
+  readonly drawn: readonly string[];
   /** Null if the folder has no tokenizer.json. */
   readonly tokenizer: TextTokenizer | null;
   /** Ids that end a text, as generation_config.json, config.json or the tokenizer say. */
@@ -65,7 +67,11 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const weightFile = init === "random" ? null : await openWeights(folder, names);
   const settled = weightFile === null ? config : ((await family.settle?.(config, weightFile, file)) ?? config);
   const model = family.build(settled, { task, labels, dropout, file });
-  const base = weightFile === null ? randomBase(model, family, seed) : await checkpointBase(model, family, weightFile);
+  const fresh = randomBase(model, family, seed);
+  const { base, drawn } =
+    weightFile === null
+      ? { base: fresh, drawn: [...fresh.names()] }
+      : await checkpointBase(model, family, weightFile, fresh);
   const tokenizer = await loadTokenizer(folder);
   const generation = names.includes("generation_config.json")
     ? await readJson(join(folder, "generation_config.json"))
@@ -74,6 +80,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   return {
     model,
     base: storedAs(base, weights),
+    drawn,
     tokenizer,
     eos: (Array.isArray(eos) ? eos : [eos]).filter((id) => typeof id === "number"),
   };

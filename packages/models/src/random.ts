@@ -14,6 +14,21 @@ import {
 import type { Family } from "./family.ts";
 
 /**
+ * The rule that the padding token's row of these tables is zero, as torch's Embedding keeps it; all else is as common.
+ * @param fallback the padding token where config.json names none; null: there is none.
+ */
+export const paddingAtZero =
+  (fallback: number | null, ...tables: readonly string[]): NonNullable<Family["init"]> =>
+  ({ path }, { pad_token_id: pad = fallback }, common) =>
+    tables.includes(path) && typeof pad === "number"
+      ? async (shape, rng, base) => {
+          const values = Float32Array.from(await common(shape, rng, base));
+          const width = shape.at(-1) ?? 0;
+          return values.fill(0, pad * width, (pad + 1) * width);
+        }
+      : common;
+
+/**
  * Random weights of a model: norms one, biases zero, everything else normal with `initializer_range`, but for what the
  * family does differently. Values depend on the seed and the parameter's name only, and reading twice gives the same.
  * @see HF `PreTrainedModel._init_weights`.

@@ -26,6 +26,21 @@ export interface Golden {
 export const decoders = ["llama", "llama-tied", "gpt2", "gpt2-untied"] as const;
 /** Encoder-decoders. */
 export const seq2seq = ["t5", "t5-untied", "t5-tied-unscaled"] as const;
+/** Encoders, with each of their heads. */
+export const encoders = [
+  "bert-tokens",
+  "bert-tokens-untied",
+  "bert-classes",
+  "bert-score",
+  "bert-tags",
+  "roberta-tokens",
+  "roberta-classes",
+  "roberta-tags",
+  "xlm-roberta-classes",
+  "distilbert-tokens",
+  "distilbert-classes",
+  "distilbert-tags",
+] as const;
 
 /** The folder of a case. */
 export const folderOf = (name: string): string => join(import.meta.dirname, "golden", name);

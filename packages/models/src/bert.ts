@@ -1,0 +1,140 @@
+/**
+ * @file BERT: post-norm blocks that see the whole text, with learned positions, types of text and biases.
+ * @see Devlin et al. 2019; HF `modeling_bert.py`.
+ */
+import type { Scope, TokenBatch } from "@graftml/peft";
+import { reshape, tanh, type Tensor } from "@graftml/tensor";
+import { z } from "zod";
+import { absent, only, rate, readConfig, size } from "./config.ts";
+import {
+  dense,
+  embeddings,
+  encoderKeys,
+  encoderModel,
+  type Keys,
+  normed,
+  postNormBlock,
+  type Tables,
+  textInputs,
+} from "./encoder.ts";
+import type { BuildOptions, Family } from "./family.ts";
+import { classifier, firstRow, type Head, tokenLogits } from "./heads.ts";
+import { activations, attend, keyMask, positions } from "./layers.ts";
+import { paddingAtZero } from "./random.ts";
+
+/** The configuration of BERT and of those who changed only how it is trained. */
+export const bertSchema = z
+  .object({
+    ...encoderKeys,
+    type_vocab_size: absent(size, 2),
+    classifier_dropout: rate.nullish(),
+    position_embedding_type: only("absolute"),
+  })
+  .refine((c) => c.hidden_size % c.num_attention_heads === 0, {
+    path: ["num_attention_heads"],
+    error: "must divide hidden_size",
+  })
+  .transform((c) => ({ ...c, classifier_dropout: c.classifier_dropout ?? c.hidden_dropout_prob }));
+
+export type BertConfig = z.output<typeof bertSchema>;
+
+/** A configuration as read, with the dropouts that are wanted. */
+export function bertConfig(json: Parameters<Family["build"]>[0], { dropout, file }: BuildOptions): BertConfig {
+  const c = readConfig(bertSchema, json, file);
+  if (dropout === "config") return c;
+  return { ...c, hidden_dropout_prob: dropout, attention_probs_dropout_prob: dropout, classifier_dropout: dropout };
+}
+
+function selfAttention(s: Scope, h: Tensor, c: BertConfig, keys: Keys): Tensor {
+  const [B = 0, T = 0, D = 0] = h.shape;
+  const H = c.num_attention_heads;
+  const E = D / H;
+  const project = (name: string, role: string): Tensor => reshape(dense(s.at(name), h, role, D), [B, T, H, E]);
+  const [q, k, v] = [project("query", "attn.q"), project("key", "attn.k"), project("value", "attn.v")]; // [B, T, H, E]
+  const options = { scale: 1 / Math.sqrt(E), dropout: c.attention_probs_dropout_prob };
+  return attend(s, { q, k, v, ...keys, causal: false }, options);
+}
+
+/** Embeddings and blocks: [B, T', D]. */
+export function bertBody(s: Scope, batch: TokenBatch, c: BertConfig, places: Tables["places"]): Tensor {
+  let h = embeddings(s.at("embeddings"), batch, {
+    vocabulary: c.vocab_size,
+    width: c.hidden_size,
+    tied: c.tie_word_embeddings,
+    positions: c.max_position_embeddings,
+    types: c.type_vocab_size,
+    places,
+    finish: (at, x) => normed(at, x, c.layer_norm_eps, c.hidden_dropout_prob),
+  });
+  const keys: Keys = { mask: keyMask(batch, h), packed: batch.packed ?? false };
+  for (let i = 0; i < c.num_hidden_layers; i++)
+    h = postNormBlock(s.at(`encoder.layer.${i}`), h, c, (at, x) => selfAttention(at, x, c, keys));
+  return h;
+}
+
+/** Labels of tokens: dropout and a linear layer. */
+export const tokenLabels =
+  (rate: number): Head["apply"] =>
+  (scope, h, labels) =>
+    classifier(scope.at("classifier"), scope.at("dropout").dropout(h, rate), labels);
+
+const headsOf = (c: BertConfig): Readonly<Record<string, Head>> => ({
+  "masked-lm": {
+    architecture: "BertForMaskedLM",
+    outputs: "tokens",
+    apply: (scope, h) =>
+      tokenLogits(scope, h, {
+        dense: "cls.predictions.transform.dense",
+        norm: "cls.predictions.transform.LayerNorm",
+        eps: c.layer_norm_eps,
+        activation: activations[c.hidden_act],
+        decoder: "cls.predictions.decoder",
+        vocabulary: c.vocab_size,
+        ...(c.tie_word_embeddings
+          ? { tied: "bert.embeddings.word_embeddings.weight", bias: "cls.predictions.bias" }
+          : { tied: null, bias: "cls.predictions.decoder.bias" }),
+      }),
+  },
+  "sequence-classification": {
+    architecture: "BertForSequenceClassification",
+    outputs: "labels",
+    apply: (scope, h, labels) => {
+      const pooled = tanh(dense(scope.at("bert.pooler.dense"), firstRow(h), "pooler", c.hidden_size)); // [B, D]
+      return tokenLabels(c.classifier_dropout)(scope, pooled, labels);
+    },
+  },
+  "token-classification": {
+    architecture: "BertForTokenClassification",
+    outputs: "labels",
+    apply: tokenLabels(c.classifier_dropout),
+  },
+});
+
+/** BERT of every size, MiniLM, and sentence encoders made of them. */
+export const bert: Family = {
+  type: "bert",
+  prefix: "bert",
+  computed: /(^|\.)embeddings\.position_ids$/,
+  otherHeads: /^(cls|classifier|qa_outputs)\.|(^|\.)pooler\./,
+  build(json, options) {
+    const c = bertConfig(json, options);
+    return encoderModel(
+      {
+        facts: {
+          type: "bert",
+          layers: c.num_hidden_layers,
+          hidden: c.hidden_size,
+          heads: c.num_attention_heads,
+          vocabulary: c.vocab_size,
+          maxLength: c.max_position_embeddings,
+        },
+        heads: headsOf(c),
+        inputs: (trace, size) => textInputs(trace, size, c.max_position_embeddings, c.type_vocab_size),
+        forward: (scope, batch) => bertBody(scope.at("bert"), batch, c, (at, h) => positions(at, batch.positions, h)),
+      },
+      json,
+      options,
+    );
+  },
+  init: paddingAtZero(0, "bert.embeddings.word_embeddings.weight"),
+};
