@@ -5,6 +5,7 @@ import { mul, reshape, type Tensor } from "@graftml/tensor";
 export const ia3 = defineMethod({
   contract: 1,
   name: "ia3",
+  group: "addition",
   source: "https://arxiv.org/abs/2205.05638",
   config: z.object({
     target: z.array(z.string()).default(["attn.k", "attn.v"]).describe("maps whose outputs are scaled"),

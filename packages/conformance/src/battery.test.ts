@@ -30,6 +30,7 @@ function subjectOf(
   const method = defineMethod({
     contract: 1,
     name: "broken",
+    group: "addition",
     source,
     config: z.object({ key: explained ? z.int().default(1).describe("A key.") : z.int().default(1) }),
     adapt: () => ({ linear: { ...sound, ...faults } }),

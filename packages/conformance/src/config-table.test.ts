@@ -6,6 +6,7 @@ it("the table of a method's keys says what each may be, what it is by default an
   const method = defineMethod({
     contract: 1,
     name: "some",
+    group: "addition",
     source: "none",
     config: z.object({
       rank: z.int().min(1).default(8).describe("Width."),

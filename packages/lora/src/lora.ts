@@ -14,6 +14,7 @@ import { interchange } from "./interchange.ts";
 export const lora = defineMethod({
   contract: 1,
   name: "lora",
+  group: "reparameterization",
   source: "https://arxiv.org/abs/2106.09685",
   config,
   adapt(c) {

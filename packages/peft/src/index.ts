@@ -1,6 +1,7 @@
 /** @file The public surface of @graftml/peft: the contract between models, methods, trainers and files. */
 export { z } from "zod";
 export { adapt, type Adapter, type AdaptOptions, census, sites } from "./adapt.ts";
+export { type Cost, costOf } from "./cost.ts";
 export { AdaptError, ConfigError, NotMergeable, StateError, TargetError } from "./errors.ts";
 export { widenHalf } from "./half.ts";
 export { copyOf, type Init, kaimingUniform, normal, ones, type Rng, rngOf, uniformWithin, zeros } from "./init.ts";
@@ -14,6 +15,7 @@ export {
   type Configurable,
   CONTRACT,
   defineMethod,
+  type Group,
   type Here,
   type LinearAttachment,
   type LinearWeights,

@@ -6,6 +6,7 @@ import { defineMethod } from "./method.ts";
 const method = defineMethod({
   contract: 1,
   name: "some",
+  group: "addition",
   source: "none",
   config: z.object({ rank: z.int().min(1).default(8), nested: z.object({ size: z.number() }).optional() }),
   adapt: () => ({}),

@@ -92,12 +92,20 @@ export interface Here<K extends Kind = Kind> {
   bias(): Tensor | null;
 }
 
+/**
+ * The three ways to train few parameters, with a fourth for what trains none.
+ * @see Lialin et al. 2023, https://arxiv.org/abs/2303.15647, §3; Ding et al. 2023, Nature Machine Intelligence 5.
+ */
+export type Group = "specification" | "addition" | "reparameterization" | "storage";
+
 /** A fine-tuning method. */
 export interface Method<C> {
   /** The version of the contract it speaks. */
   readonly contract: typeof CONTRACT;
   /** "lora": its name in run files, in the CLI and in saved files. */
   readonly name: string;
+  /** Whether it chooses parameters that are there, adds new ones, or writes a change of them in other terms. */
+  readonly group: Group;
   /** Paper or primary reference. */
   readonly source: string;
   /** Defaults, ranges and descriptions of its keys; what it parses to is C. */
@@ -108,6 +116,11 @@ export interface Method<C> {
    * that says itself which parameters of the base are trained.
    */
   heads?(config: C): boolean;
+  /**
+   * Whether it only changes how the base is stored (in four bits): files of an adapter then do not mention it, and whoever
+   * loads the adapter chooses the base's storage anew. Default false.
+   */
+  readonly storesBase?: boolean;
   /** What it does on the host between steps, if anything. */
   between?(config: C): Between;
   /** How its files look in Hugging Face PEFT; without it they carry `peft_type` "GRAFT_" and the name. */

@@ -11,7 +11,14 @@ import { layersOf, openScope } from "./scope.ts";
 
 /** A method of one wrap, made on the spot. */
 const method = (name: string, adaptation: Adapted["adaptation"]): Adapted =>
-  defineMethod({ contract: 1, name, source: "none", config: z.object({}), adapt: () => adaptation })();
+  defineMethod({
+    contract: 1,
+    name,
+    group: "addition",
+    source: "none",
+    config: z.object({}),
+    adapt: () => adaptation,
+  })();
 
 describe("a scope", () => {
   const model = tinyModel();

@@ -64,7 +64,8 @@ export function encodeAdapter<Batch>(
     task_type:
       taskType === undefined ? (taskTypes.find(([end]) => end.test(model.info.architecture))?.[1] ?? null) : taskType,
   };
-  const [first, ...others] = adapter.methods;
+  const saying = adapter.methods.filter(({ method }) => method.storesBase !== true);
+  const [first, ...others] = saying;
   const context = contextOf(model);
   const theirs = others.length === 0 ? first?.method.interchange : undefined;
   // The interchange is the method's own and so is the configuration: Adapted has forgotten their common type.
@@ -88,7 +89,7 @@ export function encodeAdapter<Batch>(
       ]),
     };
   }
-  const methods = adapter.methods.map(({ name, config }) => ({ name, ...(config as JsonObject) })); // a configuration is an object
+  const methods = saying.map(({ name, config }) => ({ name, ...(config as JsonObject) })); // a configuration is an object
   const peftType = others.length === 0 && first !== undefined ? `GRAFT_${first.name.toUpperCase()}` : "GRAFT";
   const saved = adapter.modules.length > 0 ? { modules_to_save: adapter.modules } : {};
   return { config: { ...common, ...saved, methods, peft_type: peftType }, tensors: state };

@@ -9,6 +9,7 @@ const target = z.string().array();
 export const pair = defineMethod({
   contract: 1,
   name: "pair",
+  group: "addition",
   source: "none",
   config: z.object({ size: z.int().min(1).default(2), target: target.default(["mlp.up"]) }),
   adapt: ({ size, target: at }) => ({
@@ -36,6 +37,7 @@ export const pair = defineMethod({
 export const gain = defineMethod({
   contract: 1,
   name: "gain",
+  group: "addition",
   source: "none",
   config: z.object({ target: target.default(["mlp.up"]) }),
   adapt: ({ target: at }) => ({
@@ -54,6 +56,7 @@ export const gain = defineMethod({
 export const copy = defineMethod({
   contract: 1,
   name: "copy",
+  group: "addition",
   source: "none",
   config: z.object({ target: target.default(["bias"]) }),
   adapt: ({ target: at }: { target: Target }) => ({
@@ -65,6 +68,7 @@ export const copy = defineMethod({
 export const halve = defineMethod({
   contract: 1,
   name: "halve",
+  group: "addition",
   source: "none",
   config: z.object({}),
   adapt: () => ({ layer: { at: "block", wrap: (h, next) => scale(next(h), 0.5) } }),

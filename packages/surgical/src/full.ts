@@ -10,6 +10,7 @@ import { retrain } from "./retrain.ts";
 export const full = defineMethod({
   contract: 1,
   name: "full",
+  group: "specification",
   source: "https://arxiv.org/abs/1801.06146",
   config: z.object({}),
   adapt: () => retrain("*"),

@@ -22,6 +22,7 @@ function isTop({ layer }: Site, { layers }: ModelInfo, count: number): boolean {
 export const top = defineMethod({
   contract: 1,
   name: "top",
+  group: "specification",
   source: "https://arxiv.org/abs/1911.03090",
   config: z.object({
     layers: z.int().min(1).default(2).describe("How many of the last blocks to train."),

@@ -38,6 +38,7 @@ describe("collating rows for causal-lm", () => {
 const virtual = defineMethod({
   contract: 1,
   name: "virtual",
+  group: "addition",
   source: "this test",
   config: z.object({}),
   adapt: () => ({

@@ -84,6 +84,7 @@ export const toyBase: Base = {
 export const lowRank = defineMethod({
   contract: 1,
   name: "low-rank",
+  group: "addition",
   source: "this test",
   config: z.object({ rank: z.number().default(2), dropout: z.number().default(0), penalty: z.number().default(0) }),
   adapt: ({ rank, dropout: p, penalty }) => ({
