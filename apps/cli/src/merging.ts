@@ -15,14 +15,14 @@ export interface Difference {
  * Writes the merged model, whole or not at all.
  * @throws {NotMergeable} if a method's change cannot be folded into weights.
  */
-export async function writeMerged({ run, loaded: { model, base }, stack }: Session, out: string): Promise<void> {
+export async function writeMerged({ folder, loaded: { model, base }, stack }: Session, out: string): Promise<void> {
   const nothing: NamedValues = new Map();
   const merged = merge(
     model,
     base,
     stack.map(({ adapter, state = nothing }) => ({ adapter, state })),
   );
-  await saveModel(out, model, merged, { companions: run.model });
+  await saveModel(out, model, merged, { companions: folder });
 }
 
 /** Rows and tokens of the batch that logits are compared on. */

@@ -1,7 +1,7 @@
 /** @file What a run writes: claimed before anything is overwritten, each file whole or not at all. */
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
-import { dirname, join, relative } from "node:path";
+import { dirname, isAbsolute, join, relative } from "node:path";
 import { newestCheckpoint } from "@graftml/trainer/files";
 import { stringify } from "yaml";
 import { UsageError } from "./errors.ts";
@@ -72,9 +72,12 @@ export async function writeWhole(path: string, text: string): Promise<void> {
   }
 }
 
-/** The run as resolved, as YAML: its own paths are relative to it, so that folders can be moved together. */
+/**
+ * The run as resolved, as YAML: its own paths are relative to it, so that folders can be moved together. Names on the Hub stay
+ * as they are.
+ */
 export function resolvedYaml(run: Run, out: string, madeWith: Readonly<Record<string, string>>): string {
-  const near = (path: string): string => relative(out, path) || ".";
+  const near = (path: string): string => (isAbsolute(path) ? relative(out, path) || "." : path);
   const files = (given: string | readonly string[] | undefined): unknown =>
     typeof given === "object" ? given.map(near) : given && near(given);
   const start = <S extends { readonly path: string }>(entry: S): S => ({ ...entry, path: near(entry.path) });

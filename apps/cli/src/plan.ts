@@ -12,6 +12,7 @@ import {
 import { encodeRows } from "./data/encode.ts";
 import type { Opened } from "./device.ts";
 import { UsageError } from "./errors.ts";
+import { localData, type Split } from "./hub/local.ts";
 import { stepsOf } from "./inputs.ts";
 import { bytes, memory, totalBytes } from "./render.ts";
 import { declareSession, type Session } from "./session.ts";
@@ -25,9 +26,9 @@ export interface Data {
 /** Reads a run's data files and turns them into tokens. */
 export async function readData({ run, loaded }: Session): Promise<Data> {
   const { train, eval: held } = run.data;
-  const read = async (files: typeof train): Promise<readonly Example[]> =>
-    files === undefined ? [] : encodeRows(files, run, loaded);
-  return { rows: await read(train), heldOut: await read(held) };
+  const read = async (files: typeof train, split: Split): Promise<readonly Example[]> =>
+    files === undefined ? [] : encodeRows(await localData(files, split), run, loaded);
+  return { rows: await read(train, "train"), heldOut: await read(held, "eval") };
 }
 
 /** The trainer's run of a session; parameters are made known to a store, nothing is allocated. */

@@ -1,12 +1,14 @@
 /** @file Reading a run file: YAML or JSON with flags on top, checked against the schema, every problem with its line. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { nearest } from "@graftml/peft";
 import { isAlias, isCollection, isMap, isPair, isScalar, LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { layoutsOf, refusedColumns } from "./data/columns.ts";
+import { refusedType } from "./data/read.ts";
 import { refuseProblems, UsageError } from "./errors.ts";
 import { type Flag, flagOf, type KeyPath, showPath, withFlags } from "./flags.ts";
+import { hubName } from "./hub/name.ts";
 import { showFile } from "./io.ts";
 import { type Run, runSchema } from "./schema.ts";
 
@@ -216,34 +218,41 @@ function describe(value: unknown): string {
   return typeof value === "object" ? "a map" : JSON.stringify(value);
 }
 
-/** The run with its paths absolute. */
+/** The run with its paths absolute. What is not there, but could be on the Hub, stays a name. */
 function absolute(run: Run, source: RunSource): Run {
   const at = (path: KeyPath, given: string): string => resolve(source.folder(path), given);
+  const place = (path: KeyPath, given: string): string => {
+    const here = at(path, given);
+    return hubName(given) === undefined || existsSync(here) ? here : given;
+  };
+  // "data/train.jsonl" is a file that is missing rather than a data set of that name.
+  const data = (path: KeyPath, given: string): string =>
+    hubName(given)?.path === "" && refusedType(given) === undefined ? at(path, given) : place(path, given);
   const list = (path: KeyPath, given: string | readonly string[]): string | string[] =>
-    typeof given === "string" ? at(path, given) : given.map((file, i) => at([...path, i], file));
-  const { data, adapter, out } = run;
+    typeof given === "string" ? data(path, given) : given.map((file, i) => data([...path, i], file));
+  const { adapter, out } = run;
   const start = <S extends { readonly path: string }>(entry: S, path: KeyPath): S => ({
     ...entry,
-    path: at(path, entry.path),
+    path: place(path, entry.path),
   });
   return {
     ...run,
-    model: at(["model"], run.model),
+    model: place(["model"], run.model),
     methods: run.methods.map((m, i) =>
       /^\.{0,2}\//.test(m.name) ? { ...m, name: at(["methods", i, "name"], m.name) } : m,
     ),
     ...(adapter !== undefined && {
       adapter:
         typeof adapter === "string"
-          ? at(["adapter"], adapter)
+          ? place(["adapter"], adapter)
           : Array.isArray(adapter)
             ? adapter.map((entry, i) => start(entry, ["adapter", i, "path"]))
             : start(adapter, ["adapter", "path"]),
     }),
     data: {
-      ...data,
-      ...(data.train !== undefined && { train: list(["data", "train"], data.train) }),
-      ...(data.eval !== undefined && { eval: list(["data", "eval"], data.eval) }),
+      ...run.data,
+      ...(run.data.train !== undefined && { train: list(["data", "train"], run.data.train) }),
+      ...(run.data.eval !== undefined && { eval: list(["data", "eval"], run.data.eval) }),
     },
     ...(out !== undefined && { out: at(["out"], out) }),
   };

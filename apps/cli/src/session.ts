@@ -14,6 +14,7 @@ import {
 import { loadAdapter } from "@graftml/peft/files";
 import { GraftError, type Runtime, sameShape, type Shape, sizeOf, type Store } from "@graftml/tensor";
 import type { KeyPath } from "./flags.ts";
+import { localAdapter, localModel } from "./hub/local.ts";
 import { findMethod, loadPackage, type MethodPackage, methodPackages } from "./resolve.ts";
 import { checkAgainst, type RunSource } from "./run-file.ts";
 import type { Run } from "./schema.ts";
@@ -28,6 +29,8 @@ export interface Placed {
 export interface Session {
   readonly run: Run;
   readonly loaded: LoadedModel;
+  /** Where the model lies: the run's own folder, or the copy of what it names on the Hub. */
+  readonly folder: string;
   /** Innermost first. */
   readonly stack: readonly Placed[];
   /** The one of the stack that is trained, if any. */
@@ -59,21 +62,24 @@ export async function openSession(
     }
   };
   const { weights, init, model_dropout: dropout, train } = run;
-  const loaded = await attempt(["model"], () => loadModel(run.model, { weights, init, dropout, seed: train.seed }));
+  const opened = await attempt(["model"], async () => {
+    const folder = await localModel(run.model, { weights: init !== "random" });
+    return { folder, loaded: await loadModel(folder, { weights, init, dropout, seed: train.seed }) };
+  });
   const packages = methodPackages();
   const configured = await configuredMethods(run, source, packages, problems);
   const stack =
-    loaded &&
+    opened &&
     (await attempt(run.adapter === undefined ? ["methods"] : ["adapter"], () =>
-      openStack(run, loaded, configured, packages, trained),
+      openStack(run, opened.loaded, configured, packages, trained),
     ));
-  if (loaded === undefined || stack === undefined || problems.length > 0) return { session: undefined, problems };
+  if (opened === undefined || stack === undefined || problems.length > 0) return { session: undefined, problems };
   const training = stack.map(({ adapter }) => adapter).filter((a) => a.trainable);
   if (training.length > 1)
     problems.push(
       `${source.where(["adapter"])}: ${training.length} adapters would be trained at once; only one can be. Say frozen: true at the others.`,
     );
-  return { session: problems.length > 0 ? undefined : { run, loaded, stack, trained: training[0] }, problems };
+  return { session: problems.length > 0 ? undefined : { run, ...opened, stack, trained: training[0] }, problems };
 }
 
 interface ConfiguredMethod {
@@ -132,7 +138,13 @@ async function openStack(
   const readers = start.length === 0 ? [] : await allMethods(configured, packages);
   for (const [i, { path, frozen }] of start.entries()) {
     const id = frozen ? `frozen-${i}` : own ? `adapter-${i}` : "default";
-    stack.push(await loadAdapter(path, model, readers, { id, trainable: !frozen, below: stack.map((s) => s.adapter) }));
+    stack.push(
+      await loadAdapter(await localAdapter(path), model, readers, {
+        id,
+        trainable: !frozen,
+        below: stack.map((s) => s.adapter),
+      }),
+    );
   }
   return stack;
 }

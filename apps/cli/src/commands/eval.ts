@@ -2,6 +2,7 @@
 import { causalLm, evaluate, type Evaluation } from "@graftml/trainer";
 import { encodeRows } from "../data/encode.ts";
 import { deviceOf, openRuntime } from "../device.ts";
+import { localData } from "../hub/local.ts";
 import { needed, openTrained, readGiven } from "../inputs.ts";
 import { finish, table, showFile } from "../io.ts";
 import { figures, thousands } from "../render.ts";
@@ -13,7 +14,7 @@ export const evaluateData: Command = async (io, args, options) => {
   const session = await openTrained(given);
   const { run, loaded, stack } = session;
   const files = needed(run.data.eval, "data.eval", given);
-  const rows = await encodeRows(files, run, loaded);
+  const rows = await encodeRows(await localData(files, "eval"), run, loaded);
   const { runtime } = await openRuntime(deviceOf(options), run.train.device_memory);
   try {
     const { store } = declareSession(runtime, session);

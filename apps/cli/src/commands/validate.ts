@@ -1,5 +1,6 @@
 /** @file `graft validate`: every problem of a run file at once, without a device and without reading the data. */
 import { existsSync } from "node:fs";
+import { isAbsolute } from "node:path";
 import { refusedType } from "../data/read.ts";
 import { refuseProblems, UsageError } from "../errors.ts";
 import type { KeyPath } from "../flags.ts";
@@ -40,6 +41,8 @@ function dataProblems({ data, train }: Run, source: RunSource): readonly string[
   const filesAt = (path: KeyPath, given: string | readonly string[] | undefined): readonly string[] =>
     [given ?? []].flat().flatMap((file, i) => {
       const where = source.where(typeof given === "string" ? path : [...path, i]);
+      // A name on the Hub is looked up when it is read.
+      if (!isAbsolute(file)) return [];
       if (!existsSync(file)) return [`${where}: there is no data file ${showFile(file)}.`];
       const refused = refusedType(file);
       return refused === undefined ? [] : [`${where}: ${refused}`];

@@ -1,0 +1,57 @@
+/** @file How downloads look. */
+import { type Io, paint, processIo } from "../io.ts";
+import { bytes, duration } from "../render.ts";
+
+/** A download that is about to begin. */
+export interface Download {
+  /** What is fetched: "org/name". */
+  readonly title: string;
+  /** In bytes, what is there already included. */
+  readonly total: number;
+  readonly files: number;
+}
+
+/** A download that is shown as it goes. */
+export interface Shown {
+  /** More bytes are there; fewer, where some had to be fetched again. */
+  add(count: number): void;
+  end(): void;
+}
+
+/** Shows a download. */
+export type Report = (download: Download) => Shown;
+
+/** Milliseconds between two redraws. */
+const REDRAW = 100;
+
+/** Downloads on stderr: one line that is rewritten on a terminal, and one line at the end of what took a while elsewhere. */
+export function showDownloads(io: Pick<Io, "live" | "width" | "err"> = processIo({ json: false })): Report {
+  return ({ title, total, files }) => {
+    const began = performance.now();
+    let [done, drawn, shown] = [0, began, false];
+    const clear = (): void => {
+      if (shown) io.err("\r\u001B[2K");
+    };
+    return {
+      add(count) {
+        done += count;
+        const now = performance.now();
+        if (!io.live || now - drawn < REDRAW) return;
+        const speed = (done / (now - began)) * 1000;
+        const rest = [
+          `${bytes(done)} of ${bytes(total)}`,
+          `${bytes(Math.round(speed))}/s`,
+          `${duration(((total - done) / speed) * 1000)} left`,
+        ];
+        clear();
+        const head = `${title}  `.slice(0, io.width - 1);
+        io.err(`${head}${paint("dim", rest.join("  ").slice(0, io.width - 1 - head.length))}`);
+        [drawn, shown] = [now, true];
+      },
+      end() {
+        clear();
+        if (shown) io.err(`${title}: ${files} files, ${bytes(done)} in ${duration(performance.now() - began)}\n`);
+      },
+    };
+  };
+}
