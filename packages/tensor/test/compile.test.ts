@@ -77,8 +77,14 @@ const programs: Readonly<Record<string, (t: Trace, rows: number, width: number) 
     const [x, w, b] = [t.input("x", [rows, width]), t.input("w", [rows + 1, width]), t.input("b", [rows + 1])];
     const half = g.linear(x, t.param("half", [rows + 1, width], "f16"), t.param("bias", [rows + 1], "f16"));
     const narrow = g.linear(g.linear(x, t.input("down", [5, width])), t.input("up", [width, 5]));
-    const loss = g.add(g.sum(g.linear(x, w, b)), g.add(g.sum(half), g.sum(narrow)));
-    return { loss, ...byName("d", g.grad(loss, [x, w, b])) };
+    const each = g.linear(
+      t.input("rows", [3, rows, width]),
+      t.input("weights", [3, 5, width]),
+      t.input("biases", [3, 5]),
+    );
+    const sums = [g.linear(x, w, b), half, narrow, each].map((y) => g.sum(y));
+    const loss = sums.reduce(g.add);
+    return { loss, ...byName("d", g.grad(loss, [x, w, b, t.input("weights", [3, 5, width])])) };
   },
   scores: (t, rows, width) => {
     const heads = (name: string, H: number): g.Tensor => t.input(name, [1, rows, H, width]);

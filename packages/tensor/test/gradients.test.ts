@@ -197,6 +197,23 @@ describe("products", () => {
       f: ([x, w]) => g.square(g.linear(x!, w!)),
     },
     { name: "linear with a bias", shapes: [[2, 3, 4], [5, 4], [5]], f: ([x, w, b]) => g.square(g.linear(x!, w!, b)) },
+    {
+      name: "linear with weights for every row of the batch",
+      shapes: [
+        [2, 3, 4],
+        [2, 5, 4],
+        [2, 5],
+      ],
+      f: ([x, w, b]) => g.square(g.linear(x!, w!, b)),
+    },
+    ...(["nn", "nt", "tn"] as const).map((layout) => ({
+      name: `matmul ${layout} side by side`,
+      shapes: [
+        [2, 3, 3],
+        [2, 3, 3],
+      ],
+      f: ([a, b]: readonly g.Tensor[]) => g.square(g.matmul(a!, b!, layout)),
+    })),
     { name: "linear of one row", shapes: [[4], [1, 4], [1]], f: ([x, w, b]) => g.linear(x!, w!, b) },
   ]);
 });

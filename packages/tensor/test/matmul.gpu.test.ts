@@ -13,6 +13,8 @@ const op = matmul(trace.input("a", [1, 1]), trace.input("b", [1, 1])).node.op as
 const layouts = ["nn", "nt", "tn"] as const;
 
 interface Options {
+  /** Products side by side; one, without an axis for it, if absent. */
+  readonly batch?: number;
   readonly bias?: boolean;
   readonly a?: DType;
   readonly b?: DType;
@@ -21,8 +23,14 @@ interface Options {
 /** M, N and K. */
 type Sizes = readonly [number, number, number];
 
-function operands(layout: MatmulLayout, [M, N, K]: Sizes, { bias = false, a = "f32", b = "f32" }: Options): Given[] {
-  const shapes = [layout === "tn" ? [K, M] : [M, K], layout === "nt" ? [N, K] : [K, N], ...(bias ? [[N]] : [])];
+function operands(
+  layout: MatmulLayout,
+  [M, N, K]: Sizes,
+  { batch, bias = false, a = "f32", b = "f32" }: Options,
+): Given[] {
+  const lead = batch === undefined ? [] : [batch];
+  const matrices = [layout === "tn" ? [K, M] : [M, K], layout === "nt" ? [N, K] : [K, N], ...(bias ? [[N]] : [])];
+  const shapes = matrices.map((shape) => [...lead, ...shape]);
   return shapes.map((shape, i) => ({ shape, values: noise(shape, i + 1), dtype: [a, b][i] ?? "f32" }));
 }
 
@@ -74,6 +82,20 @@ describe.each(families)("matmul, %s", (family) => {
           ).toBeLessThan(TOLERANCE);
     },
   );
+
+  test.each(layouts)("%s multiplies matrices side by side, each with a bias of its own", async (layout) => {
+    for (const [sizes, options] of [
+      [[7, 13, 101], { batch: 5, bias: true }],
+      [[64, 8, 32], { batch: 1 }],
+      [[9, 64, 8], { batch: 3, b: "f16" }],
+    ] as const)
+      expect(await errorOf(target, layout, sizes, options), sizes.join()).toBeLessThan(TOLERANCE);
+  });
+
+  test.each(layouts)("%s takes as many matrices side by side as a binding holds", async (layout) => {
+    const small = { ...target, maxBinding: 64 * 1024 };
+    expect(await errorOf(small, layout, [30, 12, 7], { batch: 77, bias: true })).toBeLessThan(TOLERANCE);
+  });
 
   test("results with more rows than a grid has workgroups are complete", async () => {
     expect(await errorOf({ ...target, maxWorkgroups: 100 }, "nt", [70_001, 3, 5])).toBeLessThan(TOLERANCE);

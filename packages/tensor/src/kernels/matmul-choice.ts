@@ -1,4 +1,5 @@
 /** @file Which kernel computes a block of a matrix product: by adapter, layout, shape and alignment. */
+import type { Encoding } from "../encoding.ts";
 import type { MatmulLayout } from "../ops/linear.ts";
 import { type LanesTile, lanesText } from "./matmul-lanes.ts";
 import { type Formats, type Loader, type Reading, widthFor } from "./matmul-parts.ts";
@@ -33,6 +34,8 @@ export interface Product {
   readonly codes: CodedOperand | null;
   /** Elements of a row of the result. */
   readonly ldc: number;
+  /** Products of these sizes side by side. */
+  readonly items: number;
 }
 
 /** The part [start, start + length) of an axis. */
@@ -65,17 +68,21 @@ export const choose = (product: Product, block: Block, target: Target): Choice =
   target.family === "lanes" ? chooseLanes(product, block, target) : chooseTiles(product, block, target);
 
 /** How an operand is read in tiles of `depth`: as widely as its rows and the block's edges allow. */
-function reading({ columns, ld, loader }: Matrix, block: Block, depth: number): Reading {
+function reading(matrix: Matrix, block: Block, tile: Tile, lanes: number): Reading {
+  const { columns, ld, loader } = matrix;
   const { start, length } = block[columns];
-  const [most, contiguous] = columns === "K" ? ([depth, "k"] as const) : ([4, "edge"] as const);
-  const width = widthFor(most, ld, start, length);
-  return { loader, contiguous, width, steady: columns === "K" ? steadiness(loader, ld) : 0 };
+  const [most, contiguous] = columns === "K" ? ([tile.depth, "k"] as const) : ([4, "edge"] as const);
+  const steady = loader.encoding === undefined || lanes === 0 ? 0 : steadiness(matrix, loader.encoding, tile, lanes);
+  return { loader, contiguous, width: widthFor(most, ld, start, length), steady };
 }
 
-/** Terms of the sum over rows of so many codes for which scales stay the same: whole blocks, if rows begin with one. */
-function steadiness({ encoding }: Loader, ld: number): number {
-  if (encoding === undefined) return 0;
-  return encoding.block === null ? Infinity : ld % encoding.block === 0 ? encoding.block : 0;
+/**
+ * Terms of the sum for which codes have their scales read once. Where rows lie along k those are of whole blocks, if rows
+ * begin with one. Where they lie along the edge, and the tile's share of a row is of one block, each lane reads one row's.
+ */
+function steadiness({ columns, ld }: Matrix, { block }: Encoding, tile: Tile, lanes: number): number {
+  if (columns === "K") return block === null ? Infinity : ld % block === 0 ? block : 0;
+  return block === null || (block % tile.columns === 0 && ld % block === 0) ? lanes : 0;
 }
 
 type Tile = LanesTile | SharedTile;
@@ -85,9 +92,10 @@ const tileCount = ({ M, N }: Block, tile: Tile): number =>
 
 /**
  * Terms of one part of the sum: all K where the result has `enough` tiles, else so few that there are about `wanted`
- * workgroups, but not under 256. Parts go to planes of scratch memory, for which N is whole, and which must fit a binding.
+ * workgroups, but not under 256; and all K of products side by side, which make work enough. Parts go to planes of scratch memory, for which N is whole, and which must fit a binding.
  */
 function chunkOf(
+  { items }: Product,
   block: Block,
   { tile, b }: { readonly tile: Tile; readonly b: Reading },
   enough: number,
@@ -98,7 +106,7 @@ function chunkOf(
   const parts = Math.min(Math.ceil(wanted / tiles), Math.floor(K / 256));
   const fits = 4 * block.M.length * block.N.length * parts <= maxBinding;
   const unit = Number.isFinite(b.steady) ? Math.max(b.steady, tile.depth) : tile.depth;
-  return tiles >= enough || parts < 2 || !fits || block.N.cut ? K : roundUp(K / parts, unit);
+  return tiles >= enough || parts < 2 || !fits || block.N.cut || items > 1 ? K : roundUp(K / parts, unit);
 }
 
 /** Edges of thin tiles: ranks of an adapter, rows of a decoding batch. Up to 8 exact, since padding would cost most there. */
@@ -117,7 +125,8 @@ const lanesCost = ({ rows, columns }: LanesTile, K: number): number =>
  */
 const depthFor = (most: number, K: number): number => (K % most === 0 ? most : K % 2 === 0 || K > 8 ? 2 : 1);
 
-function chooseLanes({ layout, a, b, bias, ldc }: Product, block: Block, target: Target): Choice {
+function chooseLanes(product: Product, block: Block, target: Target): Choice {
+  const { layout, a, b, bias, ldc, items } = product;
   const lanes = target.subgroup;
   const [M, N, K] = [block.M.length, block.N.length, block.K.length];
   const tile = (rows: number, columns: number, most: number, along: "M" | "N" = "N"): LanesTile => {
@@ -142,10 +151,10 @@ function chooseLanes({ layout, a, b, bias, ldc }: Product, block: Block, target:
     ...thin(N).map((columns) => tile(four, columns, 4, "M")),
   ];
   // Few workgroups leave cores idle, so they count in fours; and another text must be worth its compilation.
-  const cost = (t: LanesTile): number => Math.ceil(tileCount(block, t) / 4) * lanesCost(t, K);
+  const cost = (t: LanesTile): number => Math.ceil((items * tileCount(block, t)) / 4) * lanesCost(t, K);
   const best = candidates.reduce((chosen, t) => (cost(t) < 0.8 * cost(chosen) ? t : chosen));
-  const left = reading(a, block, best.depth);
-  const right = reading(b, block, best.depth);
+  const left = reading(a, block, best, lanes);
+  const right = reading(b, block, best, lanes);
   // Along N, lanes that hold vectors store just those, and single sums are stored in vectors of neighbours. Along M,
   // neighbours are other sums of the same lane.
   const most = best.along === "M" ? best.columns : right.contiguous === "k" ? best.columns / lanes : right.width;
@@ -157,15 +166,16 @@ function chooseLanes({ layout, a, b, bias, ldc }: Product, block: Block, target:
     label,
     formats,
     code: lanesText(best, formats, lanes),
-    chunk: chunkOf(block, { tile: best, b: right }, 4, 8, target),
+    chunk: chunkOf(product, block, { tile: best, b: right }, 4, 8, target),
   };
 }
 
 /** Squares, and stripes for thin results. Chosen by what is known of GPUs: none was measured. */
-function chooseTiles({ layout, a, b, bias, ldc }: Product, block: Block, target: Target): Choice {
+function chooseTiles(product: Product, block: Block, target: Target): Choice {
+  const { layout, a, b, bias, ldc } = product;
   const [M, N] = [block.M.length, block.N.length];
   const tile: SharedTile = { rows: M <= 16 ? 16 : 64, columns: N <= 16 ? 16 : 64, depth: 16 };
-  const [left, right] = [reading(a, block, tile.depth), reading(b, block, tile.depth)];
+  const [left, right] = [reading(a, block, tile, 0), reading(b, block, tile, 0)];
   const formats = { a: left, b: right, bias, out: widthFor(4, ldc, N, block.N.start) };
   const label = `matmul ${layout} ${tile.rows}x${tile.columns}`;
   return {
@@ -173,6 +183,6 @@ function chooseTiles({ layout, a, b, bias, ldc }: Product, block: Block, target:
     label,
     formats,
     code: tilesText(tile, formats),
-    chunk: chunkOf(block, { tile, b: right }, 64, 64, target),
+    chunk: chunkOf(product, block, { tile, b: right }, 64, 64, target),
   };
 }

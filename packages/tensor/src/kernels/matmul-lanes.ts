@@ -12,6 +12,7 @@ import {
   component,
   type Formats,
   functions,
+  origin,
   repeat,
   type Side,
   sidesOf,
@@ -19,7 +20,7 @@ import {
   vectorOf,
   type Width,
 } from "./matmul-parts.ts";
-import { GROUP, wgsl } from "./wgsl.ts";
+import { wgsl } from "./wgsl.ts";
 
 /** A tile of the result, computed by one subgroup. */
 export interface LanesTile {
@@ -47,8 +48,8 @@ const integers = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 /** Index of the vector at place `at` of the edge and k = 0. What lies beyond the edge reads the last one instead. */
 function pointer({ name, width, contiguous, axis, start }: Side, at: string): string {
   return contiguous === "k"
-    ? `(sizes.${name}0 + min(${start} + ${at}, sizes.${axis} - 1u) * sizes.ld${name}) / ${width}u`
-    : `(sizes.${name}0 + min(${start} + ${at}, sizes.${axis} - ${width}u)) / ${width}u`;
+    ? `(${name}0 + min(${start} + ${at}, sizes.${axis} - 1u) * sizes.ld${name}) / ${width}u`
+    : `(${name}0 + min(${start} + ${at}, sizes.${axis} - ${width}u)) / ${width}u`;
 }
 
 /** How far apart vectors are that follow each other along k, and how many values of k one vector has. */
@@ -61,18 +62,19 @@ function atK(side: Side): string {
   return `let ${side.name}K = k / ${values}u * ${step};`;
 }
 
-/** A vector in memory: its index, the first k that its values belong to, counted from the loop's, and its steady scale. */
+/** A vector in memory: its index, the first k that its values belong to, counted from the loop's, and its number. */
 interface Place {
   readonly index: string;
   readonly q: string;
-  readonly scale: string;
+  readonly number: number;
 }
 
 /** One load. In the last turn of a ragged sum it may be beyond its end; then it counts as zeros, whatever was read there. */
-function loaded(side: Side, { ragged, codes }: Operand, { index, q, scale }: Place): string {
-  const { name, width, loader, steady } = side;
-  const own = steady > 0 ? scale : codes?.scale(`(${index}) * ${width}u`, `k + ${q}`);
-  const load = codes === null ? loader.load(name, index, width) : `${codes.load(index, width)} * ${own}`;
+function loaded(side: Side, { ragged, codes }: Operand, place: Place): string {
+  const { name, width, loader } = side;
+  const { index, q } = place;
+  const load =
+    codes === null ? loader.load(name, index, width) : `${codes.load(index, width)} * ${scaleAt(side, codes, place)}`;
   return ragged ? `select(${vector(width)}(), ${load}, k + ${q} < end)` : load;
 }
 
@@ -83,27 +85,38 @@ interface Operand {
   readonly codes: CodesText | null;
 }
 
-/** The scale of the codes that vector `at` and those after it along k have, from k = `part` on. */
-const scaleFrom = ({ width }: Side, codes: CodesText, at: string): string =>
-  codes.scale(`${at} * ${width}u + part`, `${at} * ${width}u / sizes.ldb`);
+/**
+ * Text that reads the scales of codes which stay the same from k = `part` on. Along k each of `count` vectors has its own;
+ * along the edge all vectors of one k share theirs, so each lane reads that of another k.
+ */
+function readScales({ name, width, contiguous, steady }: Side, codes: CodesText | null, count: number): string {
+  if (codes === null || steady === 0) return "";
+  if (contiguous === "edge")
+    return `let ${name}Scales = ${codes.scale(`min(part + lane, end - 1u) * sizes.ld${name} + col0`, "min(part + lane, end - 1u)")};\n`;
+  const scale = (at: string): string => codes.scale(`${at} * ${width}u + part`, `${at} * ${width}u / sizes.ld${name}`);
+  return `${repeat(count, (i) => `let ${name}Scale${i} = ${scale(`${name}At${i}`)};`)}\n`;
+}
+
+/** The scale of the codes of one vector: one of those read before, or read at once. */
+function scaleAt({ name, width, contiguous, steady }: Side, codes: CodesText, { index, q, number }: Place): string {
+  if (steady === 0) return codes.scale(`(${index}) * ${width}u`, `k + ${q}`);
+  return contiguous === "k" ? `${name}Scale${number}` : `subgroupShuffle(${name}Scales, k - part + ${q})`;
+}
 
 /** The spread operand, in `groups` of one vector a lane; `place(j)` is where a lane's vector of group j stands. */
 function spread(side: Side, operand: Operand, groups: number, place: (j: number) => string): Panel {
-  const { name, width, steady } = side;
+  const { name, width } = side;
   const { depth, codes } = operand;
   const { step, values } = alongK(side);
   const load = (j: number, i: number): string =>
     `let ${name}${j}_${i} = ${loaded(side, operand, {
       index: `${name}At${j} + ${name}K + ${i}u * ${step}`,
       q: `${i * values}u`,
-      scale: `${name}Scale${j}`,
+      number: j,
     })};`;
   return {
     before: repeat(groups, (j) => `let ${name}At${j} = ${pointer(side, place(j))};`),
-    scales:
-      codes === null || steady === 0
-        ? ""
-        : repeat(groups, (j) => `let ${name}Scale${j} = ${scaleFrom(side, codes, `${name}At${j}`)};`),
+    scales: readScales(side, codes, groups),
     loads: `${atK(side)}\n${repeat(depth / values, (i) => repeat(groups, (j) => load(j, i)))}`,
     value: (j, q) => `${name}${j}_${Math.floor(q / values)}${values > 1 ? component(width, q % values) : ""}`,
   };
@@ -111,7 +124,7 @@ function spread(side: Side, operand: Operand, groups: number, place: (j: number)
 
 /** The shared operand: its vectors are numbered along the edge first and dealt to the lanes in turn. */
 function shared(side: Side, operand: Operand, lanes: number): Panel {
-  const { name, width, length, steady } = side;
+  const { name, width, length } = side;
   const { depth, codes } = operand;
   const { step, values } = alongK(side);
   const perEdge = width / values;
@@ -126,14 +139,11 @@ function shared(side: Side, operand: Operand, lanes: number): Panel {
     `let ${name}${i} = ${loaded(side, operand, {
       index: `${name}At${i} + ${name}K`,
       q: `${name}Q${i} * ${values}u`,
-      scale: `${name}Scale${i}`,
+      number: i,
     })};`;
   return {
     before: repeat(deals, deal),
-    scales:
-      codes === null || steady === 0
-        ? ""
-        : repeat(deals, (i) => `let ${name}Scale${i} = ${scaleFrom(side, codes, `${name}At${i}`)};`),
+    scales: readScales(side, codes, deals),
     loads: `${atK(side)}\n${repeat(deals, load)}`,
     value(at, q) {
       const number = Math.floor(q / values) * across + Math.floor(at / perEdge);
@@ -177,16 +187,11 @@ export function lanesText(tile: LanesTile, formats: Formats, lanes: number): str
     ${codes?.declarations ?? ""}
     @compute @workgroup_size(${lanes})
     fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-      let number = ${GROUP};
-      if (number >= sizes.tiles) { return; }
-      let row0 = number / sizes.across * ${rows}u;
-      let col0 = number % sizes.across * ${columns}u;
-      let c0 = sizes.c0 + group.z * sizes.plane;
+      ${origin(rows, columns)}
       ${codes?.prepare ?? ""}
       ${mine.before}
       ${theirs.before}
       ${repeat(other.length, (p) => repeat(groups, (j) => `var c${p}_${j} = ${vector(held)}();`, " "))}
-      let end = min((group.z + 1u) * sizes.chunk, sizes.K);
       ${turns}
       ${along === "N" ? storeRows(out, held, groups, rows, place) : storeColumns(out, held, groups, columns, place)}
     }`;
@@ -202,14 +207,14 @@ function loop(
     for (var k = ${from}; k < ${to}; k += ${depth}u) {
       ${turn}
     }`;
-  if (steady === 0) return turns("group.z * sizes.chunk", "end");
+  if (steady === 0) return turns("begin", "end");
   if (steady === Infinity)
     return wgsl`
-      let part = group.z * sizes.chunk;
+      let part = begin;
       ${scales}
       ${turns("part", "end")}`;
   return wgsl`
-    for (var part = group.z * sizes.chunk; part < end; part += ${steady}u) {
+    for (var part = begin; part < end; part += ${steady}u) {
       ${scales}
       let stop = min(part + ${steady}u, end);
       ${turns("part", "stop")}
@@ -231,7 +236,7 @@ function storeRows(out: Width, held: Width, groups: number, rows: number, place:
       {
         let col = col0 + ${place(g * sums)};
         if (col < sizes.N) {
-          let add = ${biases(out, "col")};
+          let add = ${biases(out, "bias0 + col")};
           ${repeat(rows, (p) => store(p, g))}
         }
       }`,
@@ -252,6 +257,6 @@ function storeColumns(out: Width, held: Width, groups: number, columns: number, 
       }
     }`;
   return wgsl`
-    ${repeat(columns / out, (n) => `let at${n} = min(col0 + ${n * out}u, sizes.N - ${out}u); let add${n} = ${biases(out, `at${n}`)};`)}
+    ${repeat(columns / out, (n) => `let at${n} = min(col0 + ${n * out}u, sizes.N - ${out}u); let add${n} = ${biases(out, `bias0 + at${n}`)};`)}
     ${repeat(groups, (j) => repeat(held, (x) => row(j, x)))}`;
 }

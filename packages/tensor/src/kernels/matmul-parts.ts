@@ -2,7 +2,7 @@
 import type { DType } from "../dtype.ts";
 import type { Encoding } from "../encoding.ts";
 import { ShapeError } from "../errors.ts";
-import { wgsl } from "./wgsl.ts";
+import { GROUP, wgsl } from "./wgsl.ts";
 
 /** Consecutive values that one load or store moves. */
 export type Width = 1 | 2 | 4;
@@ -73,7 +73,7 @@ export interface Reading {
   readonly width: Width;
   /** Which axis that is: that of the sum, or the edge that the operand shares with the result (M of A, N of B). */
   readonly contiguous: "k" | "edge";
-  /** Of codes: terms of the sum for which every row's scale stays the same, all of them (Infinity), or 0: not known. */
+  /** Of codes: terms of the sum for which scales are read once, all of them (Infinity), or 0: each load reads its own. */
   readonly steady: number;
 }
 
@@ -103,14 +103,29 @@ export const sidesOf = (tile: { readonly rows: number; readonly columns: number 
 
 /**
  * Sizes of one dispatch: fields of the uniform. It computes the block C[M,N] that begins at element `c0` and has rows
- * `ldc` apart; likewise for A and B. Workgroups with z = i sum over k in [i · chunk, (i + 1) · chunk) and write plane i of
- * C, `plane` elements apart. There are `across` tiles along N, `tiles` in all. A bias is added if `biased` is 1; element
- * `bias0` of it belongs to column 0.
+ * `ldc` apart; likewise for A and B. Workgroups with z = item · planes + i sum over k in [i · chunk, (i + 1) · chunk) and
+ * write plane i of C, `plane` elements apart. Of products side by side, what belongs to an item begins `aStep`, `bStep`,
+ * `cStep` and `biasStep` elements after what belongs to the one before. There are `across` tiles along N, `tiles` in all. A
+ * bias is added if `biased` is 1; element `bias0` of it belongs to column 0.
  */
 export type Sizes = Readonly<
   Record<"M" | "N" | "K" | "lda" | "ldb" | "ldc" | "a0" | "b0" | "c0" | "chunk" | "plane", number> &
-    Record<"across" | "tiles" | "biased" | "bias0", number>
+    Record<"planes" | "aStep" | "bStep" | "cStep" | "biasStep" | "across" | "tiles" | "biased" | "bias0", number>
 >;
+
+/** Tells a workgroup where its tile is, where its item begins in every operand, and which terms it sums: k in [begin, end). */
+export const origin = (rows: number, columns: number): string => wgsl`
+  let number = ${GROUP};
+  if (number >= sizes.tiles) { return; }
+  let row0 = number / sizes.across * ${rows}u;
+  let col0 = number % sizes.across * ${columns}u;
+  let item = group.z / sizes.planes;
+  let a0 = sizes.a0 + item * sizes.aStep;
+  let b0 = sizes.b0 + item * sizes.bStep;
+  let c0 = sizes.c0 + item * sizes.cStep + group.z % sizes.planes * sizes.plane;
+  let bias0 = sizes.bias0 + item * sizes.biasStep;
+  let begin = group.z % sizes.planes * sizes.chunk;
+  let end = min(begin + sizes.chunk, sizes.K);`;
 
 /**
  * Functions of every product. A bias is always bound, so that products with and without one share a text: where there is
@@ -124,11 +139,11 @@ export const functions = (bias: Loader): string => wgsl`
   fn unpack4(words: vec2u) -> vec4f {
     return vec4f(unpack2x16float(words.x), unpack2x16float(words.y));
   }
-  fn biasOf(column: u32) -> f32 {
+  fn biasOf(at: u32) -> f32 {
     if (sizes.biased == 0u) { return 0.0; }
-    return ${bias.load("bias", "sizes.bias0 + column", 1)};
+    return ${bias.load("bias", "at", 1)};
   }`;
 
-/** The biases of `width` columns, the first of which is `column`. */
-export const biases = (width: Width, column: string): string =>
-  vectorOf([0, 1, 2, 3].slice(0, width).map((i) => `biasOf(${column} + ${i}u)`));
+/** The biases of `width` columns, from element `at` on. */
+export const biases = (width: Width, at: string): string =>
+  vectorOf([0, 1, 2, 3].slice(0, width).map((i) => `biasOf(${at} + ${i}u)`));

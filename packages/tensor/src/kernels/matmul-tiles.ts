@@ -8,13 +8,14 @@ import {
   component,
   type Formats,
   functions,
+  origin,
   repeat,
   type Side,
   sidesOf,
   vector,
   vectorOf,
 } from "./matmul-parts.ts";
-import { GROUP, MAIN, wgsl } from "./wgsl.ts";
+import { MAIN, wgsl } from "./wgsl.ts";
 
 /** A tile of the result, computed by one workgroup; its edges are multiples of 4. */
 export interface SharedTile {
@@ -36,12 +37,12 @@ function fill(side: Side, depth: number, threads: number, codes: CodesText | nul
   const [edge, q] = contiguous === "k" ? [across, along] : [along, across];
   const at =
     contiguous === "k" ? `(${start} + edge) * sizes.ld${name} + k + q` : `(k + q) * sizes.ld${name} + ${start} + edge`;
-  const index = `(sizes.${name}0 + ${at}) / ${width}u`;
+  const index = `(${name}0 + ${at}) / ${width}u`;
   const row = contiguous === "k" ? `${start} + edge` : "k + q";
   const value =
     codes === null
       ? loader.load(name, index, width)
-      : `${codes.load(index, width)} * ${codes.scale(`sizes.${name}0 + ${at}`, row)}`;
+      : `${codes.load(index, width)} * ${codes.scale(`${name}0 + ${at}`, row)}`;
   const place = (i: number): string =>
     contiguous === "k" ? `(q + ${i}u) * ${length}u + edge` : `q * ${length}u + edge + ${i}u`;
   return wgsl`
@@ -73,7 +74,7 @@ export function tilesText(tile: SharedTile, formats: Formats): string {
     {
       let col = col0 + x + ${part * out}u;
       if (col < sizes.N) {
-        let add = ${biases(out, "col")};
+        let add = ${biases(out, "bias0 + col")};
         ${repeat(4, (i) => store(part, i))}
       }
     }`;
@@ -84,17 +85,12 @@ export function tilesText(tile: SharedTile, formats: Formats): string {
     var<workgroup> bPanel: array<f32, ${depth * columns}>;
     @compute @workgroup_size(${threads})
     fn main(${MAIN}) {
-      let number = ${GROUP};
-      if (number >= sizes.tiles) { return; }
-      let row0 = number / sizes.across * ${rows}u;
-      let col0 = number % sizes.across * ${columns}u;
-      let c0 = sizes.c0 + group.z * sizes.plane;
+      ${origin(rows, columns)}
       let x = thread % ${columns / 4}u * 4u;
       let y = thread / ${columns / 4}u * 4u;
       ${codes?.prepare ?? ""}
       ${repeat(4, (i) => `var sum${i} = vec4f();`)}
-      let end = min((group.z + 1u) * sizes.chunk, sizes.K);
-      for (var k = group.z * sizes.chunk; k < end; k += ${depth}u) {
+      for (var k = begin; k < end; k += ${depth}u) {
         ${fill(a, depth, threads, null)}
         ${fill(b, depth, threads, codes)}
         workgroupBarrier();

@@ -21,7 +21,8 @@ export interface CodedOperand extends DequantizeAttrs {
 }
 
 /**
- * C = A·B in layout `nn` or `nt`, or `tn` without codes, plus a bias of N elements where there is a third input.
+ * C = A·B in layout `nn` or `nt`, or `tn` without codes, plus a bias of N elements where there is a third input; or several
+ * such products side by side.
  * @throws {ShapeError} for integer operands.
  * @throws {DeviceError} if the least part that an operand can be cut into is larger than a binding.
  */
@@ -31,8 +32,9 @@ export function matmulLowering(
   codes?: CodedOperand,
 ): Lowering {
   const [first, second, third] = inputs as readonly [Aval, Aval, Aval?]; // `infer` saw to it
-  const [M = 0, N = 0] = outputs[0]?.shape ?? [];
-  const K = first.shape[layout === "tn" ? 0 : 1] ?? 0;
+  const [M = 0, N = 0] = outputs[0]?.shape.slice(-2) ?? [];
+  const K = first.shape.at(layout === "tn" ? -2 : -1) ?? 0;
+  const [items = 1] = first.shape.slice(0, -2);
   const product: Product = {
     layout,
     a: layout === "tn" ? matrix(first, "K", "M") : matrix(first, "M", "K"),
@@ -41,7 +43,9 @@ export function matmulLowering(
     biasInput: third === undefined ? null : 1 + (codes?.parts ?? 1),
     codes: codes ?? null,
     ldc: N,
+    items,
   };
+  if (items > 1) return { dispatches: sideBySide(product, { M, N, K }, target) };
   // An axis is cut where the rows along it do not fit a binding, in any matrix that has rows along it.
   const rowBytes = (axis: Axis): number[] =>
     [product.a, product.b].filter((x) => x.rows === axis && x.loader.encoding === undefined).map((x) => x.rowBytes);
@@ -54,7 +58,7 @@ export function matmulLowering(
 }
 
 function matrix({ shape, dtype }: Aval, rows: Axis, columns: Axis, codes?: CodedOperand): Matrix {
-  const ld = shape[1] ?? 0;
+  const ld = shape.at(-1) ?? 0;
   const bytes = codes === undefined ? bytesPerElement[dtype] : bitsOf(codes.encoding) / 8;
   const loader = codes === undefined ? loaderOf(dtype) : codesLoader(codes.encoding);
   return { rows, columns, ld, bytes, rowBytes: ld * bytes, loader };
@@ -86,6 +90,20 @@ function cut(extent: number, rowBytes: readonly number[], maxBinding: number): r
 /** The rows of a matrix that a block needs; all of it where the axis is not cut. */
 const rowsIn = (span: Span, rowBytes: number): OperandRange =>
   span.cut ? { offset: span.start * rowBytes, size: Math.ceil((span.length * rowBytes) / 4) * 4 } : {};
+
+/** Products side by side: as many in a dispatch as a binding holds the operands of. */
+function sideBySide(product: Product, lengths: Readonly<Record<Axis, number>>, target: Target): readonly Dispatch[] {
+  const whole = (axis: Axis): Span => ({ start: 0, length: lengths[axis], cut: false });
+  const block = { M: whole("M"), N: whole("N"), K: whole("K") };
+  const choice = choose(product, block, target);
+  const { a, b, ldc, biasInput } = product;
+  const bytes = [lengths[a.rows] * a.rowBytes, lengths[b.rows] * b.rowBytes, 4 * lengths.M * ldc] as const;
+  return cut(product.items, bytes, target.maxBinding).map((items) => {
+    const to = output(0, rowsIn(items, bytes[2]));
+    const operands = [input(0, rowsIn(items, bytes[0])), input(1, rowsIn(items, bytes[1]))] as const;
+    return multiply(product, block, choice, { to, c0: 0, ldc, biased: biasInput !== null, items, operands }, target);
+  });
+}
 
 /** What computes one rectangle of the result. */
 interface Rectangle {
@@ -124,23 +142,23 @@ interface Destination {
   readonly c0: number;
   readonly ldc: number;
   readonly biased: boolean;
+  /** Which of products side by side, and where the operands of the first of them begin. */
+  readonly items?: Span;
+  readonly operands?: readonly [Operand, Operand];
 }
 
 function multiply(product: Product, block: Block, choice: Choice, destination: Destination, target: Target): Dispatch {
   const { a, b } = product;
-  const { to, c0, ldc, biased } = destination;
+  const { to, c0, ldc, biased, items } = destination;
   const [M, N, K] = [block.M.length, block.N.length, block.K.length];
   const { label, code, formats, rows, columns, chunk } = choice;
-  const left = input(0, rowsIn(block[a.rows], a.rowBytes));
+  const [left, second] = destination.operands ?? [
+    input(0, rowsIn(block[a.rows], a.rowBytes)),
+    input(1, rowsIn(block[b.rows], b.rowBytes)),
+  ];
   const right: readonly Binding[] =
     product.codes === null
-      ? [
-          {
-            name: "b",
-            type: formats.b.loader.element(formats.b.width),
-            operand: input(1, rowsIn(block[b.rows], b.rowBytes)),
-          },
-        ]
+      ? [{ name: "b", type: formats.b.loader.element(formats.b.width), operand: second }]
       : codeBindings(
           "b",
           product.codes,
@@ -149,9 +167,29 @@ function multiply(product: Product, block: Block, choice: Choice, destination: D
   const across = Math.ceil(N / columns);
   const tiles = Math.ceil(M / rows) * across;
   const [lda, a0, ldb, b0] = [a.ld, block[a.columns].start, b.ld, block[b.columns].start];
-  const bias = { biased: biased ? 1 : 0, bias0: block.N.start };
-  const sizes: Sizes = { M, N, K, lda, ldb, ldc, a0, b0, c0, chunk, plane: M * N, across, tiles, ...bias };
+  const bias = { biased: biased ? 1 : 0, bias0: block.N.start + (items?.start ?? 0) * N };
+  const steps = { aStep: M * K, bStep: K * N, cStep: M * N, biasStep: N };
+  const planes = Math.ceil(K / chunk);
+  const sizes: Sizes = {
+    M,
+    N,
+    K,
+    lda,
+    ldb,
+    ldc,
+    a0,
+    b0,
+    c0,
+    chunk,
+    planes,
+    plane: M * N,
+    ...steps,
+    across,
+    tiles,
+    ...bias,
+  };
   const [x, y] = grid(tiles, target.maxWorkgroups);
+  const count = items?.length ?? 1;
   return dispatch({
     label,
     bindings: [
@@ -161,9 +199,9 @@ function multiply(product: Product, block: Block, choice: Choice, destination: D
       { name: "c", type: vector(formats.out), operand: to },
     ],
     sizes,
-    workgroups: [x, y, Math.ceil(K / chunk)],
+    workgroups: [x, y, planes * count],
     code,
-    cost: { flops: 2 * M * N * K, bytes: M * K * a.bytes + K * N * b.bytes + 4 * M * N },
+    cost: { flops: count * 2 * M * N * K, bytes: count * (M * K * a.bytes + K * N * b.bytes + 4 * M * N) },
   });
 }
 
@@ -198,7 +236,7 @@ function addUp(
       { name: "bias", type: bias.element(1), operand: biased ? input(biasInput ?? 0) : from },
       { name: "c", type: vector(width), operand: to },
     ],
-    sizes: { count: count / width, planes, N: ldc, keep: keep ? 1 : 0, biased: biased ? 1 : 0, bias0: 0 },
+    sizes: { count: count / width, planes, N: ldc, keep: keep ? 1 : 0, biased: biased ? 1 : 0 },
     workgroups: itemGroups(count / width, target),
     code: `${functions(bias)}${code}`,
     cost: { flops: planes * count, bytes: 4 * (planes + 1) * count },

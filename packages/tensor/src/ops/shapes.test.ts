@@ -36,6 +36,12 @@ const refused: readonly (readonly [string, () => unknown, string])[] = [
     () => trace.within("model.mlp", () => linear(x(4, 7), x(3, 8))),
     "linear at model.mlp: x [4, 7] has 7 features, weight [3, 8] wants 8.",
   ],
+  [
+    "linear with weights for every row",
+    () => trace.within("model.mlp", () => linear(x(4, 7, 8), x(3, 5, 8))),
+    "linear at model.mlp: x [4, 7, 8] is no batch of 3 rows, as weight [3, 5, 8] wants.",
+  ],
+  ["matmul side by side", () => matmul(x(2, 2, 3), x(3, 3, 2)), "[2, 2, 3] and [3, 3, 2] are not as many products"],
   ["linear with a bias", () => linear(x(4, 8), x(3, 8), x(4)), "matmul nt: the bias [4] must have 3 elements."],
   ["rmsNorm", () => rmsNorm(x(2, 3), x(4), { eps: 1 }), "rmsNorm: x [2, 3] has width 3, the parameter is [4]."],
   [
