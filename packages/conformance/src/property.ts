@@ -12,6 +12,8 @@ export type Exception =
   | "identity"
   /** Its start depends on the seed. */
   | "seed"
+  /** Its gradients are all of the loss's: it holds nothing constant on the way back. */
+  | "slopes"
   /** It can be folded into weights. */
   | "merge"
   /** Hugging Face PEFT has it. */

@@ -14,6 +14,16 @@ export const training: readonly Property[] = [
       const loaded = shaken(await started(rig, adapter));
       await expectSlopes(rig, [loaded], tolerance);
     },
+    unless: {
+      declared: "slopes",
+      says: "has a gradient for all that it trains, which leaves out what it holds constant on the way back",
+      check: async ({ rig, adapter, tolerance }) => {
+        const loaded = shaken(await started(rig, adapter));
+        for (const [name, gradient] of (await gradients(rig, [loaded])).of)
+          expect(Math.hypot(...(gradient ?? [])), name).toBeGreaterThan(0);
+        await expect(expectSlopes(rig, [loaded], tolerance)).rejects.toThrow();
+      },
+    },
   },
   {
     says: "changes all that it trains in three steps, and no bit of the base or of what it keeps frozen",

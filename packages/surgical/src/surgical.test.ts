@@ -1,9 +1,10 @@
-import { describeMethod, tinyGpt2, tinyLlama } from "@graftml/conformance";
+import { describeMethod, tinyBert, tinyGpt2, tinyLlama } from "@graftml/conformance";
 import { adapt, type Model, openScope, predict } from "@graftml/peft";
 import { grad, mean, Trace } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
-import { full, top } from "./index.ts";
+import { autoRgn, autoSnr, blocks, full, top } from "./index.ts";
 
+const readme = new URL("../README.md", import.meta.url);
 const except = {
   seed: "a copy starts as the original, whatever the seed",
   interchange: "PEFT has no files for trained base weights",
@@ -14,8 +15,16 @@ const except = {
 describeMethod(full, [{}], { except });
 describeMethod(top, [{ layers: 1 }, { layers: 1, head: true }], {
   except,
-  readme: new URL("../README.md", import.meta.url),
+  readme,
 });
+describeMethod(blocks, [{ blocks: [1] }, { blocks: ["embeddings", "head"] }], { except, readme });
+const few = {
+  except: { ...except, mix: "rows of a batch share the token table" },
+  readme,
+  models: [tinyLlama(), tinyBert()],
+};
+describeMethod(autoRgn, [{}, { per: "layer", batches: 2 }], few);
+describeMethod(autoSnr, [{ threshold: 0 }], few);
 
 const owned = (model: Model, ...methods: Parameters<typeof adapt>[1]) =>
   adapt(model, methods, { id: "a" }).owned.map((o) => o.name.slice(2));
@@ -70,5 +79,25 @@ describe("top", () => {
 
   it("refuses more blocks than there are", () => {
     expect(() => adapt(tinyLlama(), [top({ layers: 3 })])).toThrow("top.layers is 3; this model has 2 blocks.");
+  });
+});
+
+describe("blocks", () => {
+  it("trains the blocks, the embeddings or the head that are named", () => {
+    expect(owned(tinyLlama(), blocks({ blocks: [0] })).every((n) => n.startsWith("model.layers.0."))).toBe(true);
+    expect(owned(tinyLlama(), blocks({ blocks: ["embeddings"] }))).toEqual(["model.embed_tokens.weight"]);
+    expect(owned(tinyLlama(), blocks({ blocks: ["head"] }))).toEqual(["model.norm.weight", "lm_head.weight"]);
+  });
+
+  it("trains a classification head once, whether named or not", () => {
+    const heads = (names: readonly string[]) => names.filter((n) => n.startsWith("classifier."));
+    expect(heads(owned(tinyBert(), blocks({ blocks: [0] })))).toEqual(["classifier.weight", "classifier.bias"]);
+    expect(heads(owned(tinyBert(), blocks({ blocks: ["head"] })))).toEqual(["classifier.weight", "classifier.bias"]);
+  });
+
+  it("refuses a block that there is not", () => {
+    expect(() => adapt(tinyLlama(), [blocks({ blocks: [2] })])).toThrow(
+      "blocks.blocks names block 2; this model has 2 blocks.",
+    );
   });
 });

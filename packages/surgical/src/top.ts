@@ -1,17 +1,12 @@
 /** @file Fine-tuning the top of a model only. */
-import { ConfigError, defineMethod, type ModelInfo, type Site, z } from "@graftml/peft";
+import { defineMethod, type ModelInfo, type Site, z } from "@graftml/peft";
+import { checkBlocks, isHead } from "./places.ts";
 import { retrain } from "./retrain.ts";
 
-/** Parameters after the blocks: the last norm, a pooler, and the head, which may be one with the token table. */
-const isHead = ({ layer, roles }: Site): boolean =>
-  layer === null &&
-  (["unembed", "head", "pooler"].some((role) => roles.includes(role)) ||
-    (roles.includes("norm") && !roles.includes("embed")));
-
 /** Whether a site is in the last blocks. */
-function isTop({ layer }: Site, { layers }: ModelInfo, count: number): boolean {
-  if (count > layers) throw new ConfigError(`top.layers is ${count}; this model has ${layers} blocks.`);
-  return layer !== null && layer >= layers - count;
+function isTop({ layer }: Site, model: ModelInfo, count: number): boolean {
+  checkBlocks(`top.layers is ${count}`, count, model);
+  return layer !== null && layer >= model.layers - count;
 }
 
 /**
