@@ -22,6 +22,8 @@ export type Exception =
   | "unfolded"
   /** Rows of a batch may have adapters of their own: it changes no parameter outside of linears. */
   | "mix"
+  /** Several micro-batches are one large one: nothing depends on where they end. */
+  | "accumulate"
   /** One can lie under another of its kind. */
   | "stack";
 
