@@ -13,6 +13,20 @@ export class NoDevice extends GraftError {}
 /** The run was stopped by Ctrl-C, after saving; the message says how to go on. */
 export class Interrupted extends GraftError {}
 
+/** The Hub refuses, or does not answer as it should. */
+export class HubError extends GraftError {
+  /** HTTP status of its answer, if there was one. */
+  readonly status: number | undefined;
+
+  constructor(message: string, { status, ...options }: ErrorOptions & { readonly status?: number } = {}) {
+    super(message, options);
+    this.status = status;
+  }
+}
+
+/** The Hub cannot be reached; what is in the cache still can. */
+export class HubUnreachable extends HubError {}
+
 /** Most problems that are printed at once. */
 const SHOWN = 12;
 

@@ -97,6 +97,23 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import("./commands/validate.ts")).validate,
   },
   {
+    name: "push",
+    summary: "upload an adapter to the Hub, with a model card that says how it was trained",
+    usage: "--adapter FOLDER --repo ORG/NAME",
+    options: [
+      ["--adapter <folder>", "an adapter; what its run left beside it goes into the card"],
+      ["--repo <name>", "where to: org/name, or org/name@branch; it is made if it is not there"],
+      ["--base <name>", "the model on the Hub that it is an adapter of, if the run named a folder"],
+      ["--private", "make the repository a private one"],
+      ["--message <text>", "what the commit says"],
+      ["--dry-run", "print the card and upload nothing"],
+    ],
+    example:
+      "graft push --adapter runs/first/adapter --repo me/first --dry-run\n  HF_TOKEN=hf_… graft push --adapter runs/first/adapter --repo me/first",
+    keys: "none",
+    load: async () => (await import("./commands/push.ts")).push,
+  },
+  {
     name: "methods",
     summary: "the methods that are installed, with their keys",
     usage: "[NAME …]",

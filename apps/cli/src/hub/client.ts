@@ -3,16 +3,10 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { GraftError } from "@graftml/tensor";
 import { getHFHubCachePath } from "@huggingface/hub";
+import { HubError, HubUnreachable } from "../errors.ts";
 import { showFile } from "../io.ts";
 import { type HubName, type Kind, showName } from "./name.ts";
-
-/** The Hub refuses, or does not answer as it should. */
-export class HubError extends GraftError {}
-
-/** The Hub cannot be reached; what is in the cache still can. */
-export class HubUnreachable extends HubError {}
 
 /** A Hub, as huggingface_hub's environment variables describe it. */
 export interface Hub {
@@ -91,30 +85,31 @@ export const codeOf = (error: unknown): string => {
 export const titled = (kind: Kind, repo: HubName): string =>
   `${kind === "dataset" ? "data set" : kind} ${showName(repo)}`;
 
-function refusal(hub: Hub, repo: HubName, kind: Kind, { status, headers, url }: Response): HubError {
+function refusal(hub: Hub, repo: HubName, kind: Kind, response: Response): HubError {
+  const { status } = response;
+  return new HubError(refused(hub, repo, kind, response), { status });
+}
+
+/** A refusal in words. */
+function refused({ endpoint, token }: Hub, repo: HubName, kind: Kind, { status, headers, url }: Response): string {
   const what = titled(kind, repo);
-  const page = `${hub.endpoint}/${kind === "dataset" ? "datasets/" : ""}${repo.name}`;
-  const after = headers.get("Retry-After");
+  const anyone = token === undefined;
   const reason = headers.get("X-Error-Code");
   if (status === 404 && reason === "RevisionNotFound")
-    return new HubError(
-      `the ${kind === "dataset" ? "data set" : kind} ${repo.name} has no revision "${repo.revision}".`,
-    );
+    return `the ${titled(kind, { ...repo, revision: "main" })} has no revision "${repo.revision}".`;
   if (status === 404 && reason === "EntryNotFound")
-    return new HubError(`${showName(repo)} has no file ${decodeURIComponent(url.split("/").at(-1) ?? "")}.`);
+    return `${showName(repo)} has no file ${decodeURIComponent(url.split("/").at(-1) ?? "")}.`;
   if (status === 401 || status === 404)
-    return new HubError(
-      `the Hub has no ${what} ${hub.token === undefined ? "that everybody may read: check the name; a private one needs a token in HF_TOKEN" : "that your token may read"} (${status}).`,
-    );
-  if (status === 403)
-    return new HubError(
-      `the Hub does not give access to the ${what} (403). If ${page} asks for its terms to be accepted, do that there${hub.token === undefined ? ", and set HF_TOKEN" : "; your token must be allowed to read it, or to write if you push"}.`,
-    );
-  if (status === 429)
-    return new HubError(
-      `the Hub has had too many requests (429)${after === null ? "" : ` and asks to wait ${after} s`}. Try again then${hub.token === undefined ? "; with a token in HF_TOKEN more are allowed" : ""}.`,
-    );
-  return new HubError(`the Hub failed to answer for the ${what} (${status}). Try again later.`);
+    return `the Hub has no ${what} ${anyone ? "that everybody may read: check the name; a private one needs a token in HF_TOKEN" : "that your token opens"} (${status}).`;
+  if (status === 403) {
+    const page = `${endpoint}/${kind === "dataset" ? "datasets/" : ""}${repo.name}`;
+    return `the Hub does not give access to the ${what} (403). If ${page} asks for its terms to be accepted, do that there${anyone ? ", and set HF_TOKEN" : "; to push, the token must be allowed to write"}.`;
+  }
+  if (status === 429) {
+    const after = headers.get("Retry-After");
+    return `the Hub has had too many requests (429)${after === null ? "" : ` and asks to wait ${after} s`}. Try again then${anyone ? "; with a token in HF_TOKEN more are allowed" : ""}.`;
+  }
+  return `the Hub failed to answer for the ${what} (${status}). Try again later.`;
 }
 
 /** What is said where nothing may be fetched. */

@@ -3,8 +3,9 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { copyFile, mkdir, open, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
+import { HubError, HubUnreachable } from "../errors.ts";
 import { bytes } from "../render.ts";
-import { codeOf, fetchFor, type Hub, HubError, HubUnreachable, identity } from "./client.ts";
+import { codeOf, fetchFor, type Hub, identity } from "./client.ts";
 import type { HubName, Kind } from "./name.ts";
 
 /** A file of a repository, as its tree lists it. */

@@ -2,12 +2,11 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, extname } from "node:path";
 import { GraftError } from "@graftml/tensor";
-import { UsageError } from "../errors.ts";
+import { HubError, UsageError } from "../errors.ts";
 import { showFile } from "../io.ts";
-import { HubError, openHub } from "./client.ts";
 import { type HubName, hubName, type Kind, showName } from "./name.ts";
 import { type Report, showDownloads } from "./progress.ts";
-import { type Select, snapshot } from "./snapshot.ts";
+import type { Select } from "./snapshot.ts";
 
 /** What a name stands for, for messages. */
 type Thing = "model" | "adapter" | "data set";
@@ -17,6 +16,8 @@ async function fetched(text: string, thing: Thing, select: (repo: HubName) => Se
   const missing = `there is no ${thing === "data set" ? "data file" : "folder"} ${showFile(text)}`;
   if (repo === undefined) throw new UsageError(`${missing}.`);
   const kind: Kind = thing === "data set" ? "dataset" : "model";
+  // The library is loaded only where something is fetched.
+  const [{ openHub }, { snapshot }] = await Promise.all([import("./client.ts"), import("./snapshot.ts")]);
   try {
     return await snapshot(openHub(), { repo, kind, select: select(repo), report });
   } catch (cause) {

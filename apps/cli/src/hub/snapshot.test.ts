@@ -1,10 +1,10 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
-import type { ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { emptyFolder } from "../../test/helpers.ts";
 import { commitOf, type Files, hashOf, type HubServer, hubServer, send } from "../../test/hub-server.ts";
-import { type Hub, HubError } from "./client.ts";
+import { HubError } from "../errors.ts";
+import type { Hub } from "./client.ts";
 import type { HubName, Kind } from "./name.ts";
 import { type Select, snapshot } from "./snapshot.ts";
 
@@ -30,22 +30,22 @@ const fetchAll = (
     repo: of = repo,
     kind = "model",
     select = (paths) => paths.filter((path) => path !== "other.bin"),
-  }: { readonly repo?: HubName; readonly kind?: Kind; readonly select?: Select } = {},
+    onBytes = () => undefined,
+  }: {
+    readonly repo?: HubName;
+    readonly kind?: Kind;
+    readonly select?: Select;
+    readonly onBytes?: (count: number) => void;
+  } = {},
 ) => {
   const seen: number[] = [];
-  const shown = { add: (count: number) => void seen.push(count), end: () => undefined };
+  const add = (count: number): void => {
+    seen.push(count);
+    onBytes(count);
+  };
+  const shown = { add, end: () => undefined };
   return Object.assign(snapshot(hub, { repo: of, kind, select, report: () => shown }), { seen });
 };
-
-/** Sends the first bytes of a file and hangs up, as often as is said. */
-const hangUp =
-  (times: number, after: number) => (request: { readonly url?: string | undefined }, response: ServerResponse) => {
-    if (request.url?.includes("/resolve/") !== true || !request.url.endsWith("model.safetensors") || times-- <= 0)
-      return false;
-    response.writeHead(200, { "Content-Length": weights.length });
-    response.write(weights.subarray(0, after), () => setImmediate(() => response.destroy()));
-    return true;
-  };
 
 describe("a snapshot", () => {
   it("lies in the layout of Hugging Face's own libraries", async () => {
@@ -117,8 +117,14 @@ describe("a snapshot", () => {
 describe("an interrupted transfer", () => {
   it("goes on where it broke off", async () => {
     const { server, hub } = await setUp();
-    server.fault = hangUp(1, 100_000);
-    const { folder } = await fetchAll(hub);
+    let hangUp: (() => void) | undefined;
+    server.fault = (request, response) => {
+      if (request.url?.endsWith("model.safetensors") !== true || request.headers.range !== undefined) return false;
+      response.writeHead(200, { "Content-Length": weights.length }).write(weights.subarray(0, 100_000));
+      hangUp = () => response.destroy();
+      return true;
+    };
+    const { folder } = await fetchAll(hub, { onBytes: (count) => void (count > 100 && hangUp?.()) });
     const ranges = server.requests.flatMap((request) => /bytes=(\d+)-$/.exec(request)?.[1] ?? []);
     expect(ranges).toHaveLength(1);
     expect(Number(ranges[0])).toBeGreaterThan(0);
@@ -220,7 +226,7 @@ describe("a refusal", () => {
     server.secret.add("models/org/tiny");
     await expect(fetchAll(hub)).rejects.toThrow(/HF_TOKEN \(401\)/);
     await expect(fetchAll({ ...hub, token: "hf_wrong" })).rejects.toThrow(
-      "the Hub has no model org/tiny that your token may read (401).",
+      "the Hub has no model org/tiny that your token opens (401).",
     );
     await expect(fetchAll({ ...hub, token: "hf_secret" })).resolves.toBeDefined();
   });
