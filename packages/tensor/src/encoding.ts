@@ -38,3 +38,32 @@ export function codeLengths({ shape, encoding }: DequantizeAttrs): {
     nested: nested === null ? 0 : 1 + Math.ceil(blocks / nested.block),
   };
 }
+
+/**
+ * The matrix that codes stand for, row by row: table[code] · scale, rounded to f32. A nested scale is
+ * table[code] · scale of its block + offset, each step rounded to f32.
+ * @param parts codes, scales and, if there are, nested scales, as `codeLengths` counts them.
+ */
+export function decodeCodes(
+  [codes = [], scales = [], nested = []]: readonly ArrayLike<number>[],
+  { shape, encoding }: DequantizeAttrs,
+): Float32Array<ArrayBuffer> {
+  const { table, block, nested: inner } = encoding;
+  const byteOf = (words: ArrayLike<number>, i: number): number => ((words[i >> 2] ?? 0) >>> (8 * (i & 3))) & 255;
+  const scaleOf = (b: number): number => {
+    if (inner === null) return scales[b] ?? 0;
+    const own = (inner.table[byteOf(scales, b)] ?? 0) * (nested[1 + Math.floor(b / inner.block)] ?? 0);
+    return Math.fround(Math.fround(own) + (nested[0] ?? 0));
+  };
+  const length = block ?? shape[1];
+  const values = new Float32Array(sizeOf(shape));
+  for (let from = 0; from < values.length; from += length) {
+    const scale = scaleOf(from / length);
+    for (let i = from; i < Math.min(from + length, values.length); i++) {
+      const code =
+        table === null ? (byteOf(codes, i) << 24) >> 24 : ((codes[i >> 3] ?? 0) >>> (4 * ((i & 7) ^ 1))) & 15;
+      values[i] = (table === null ? code : (table[code] ?? 0)) * scale;
+    }
+  }
+  return values;
+}

@@ -1,6 +1,6 @@
 /** @file The public surface of @graftml/tensor. */
 export { bytesPerElement, type DType } from "./dtype.ts";
-export { bitsOf, codeLengths, type DequantizeAttrs, type Encoding } from "./encoding.ts";
+export { bitsOf, codeLengths, decodeCodes, type DequantizeAttrs, type Encoding } from "./encoding.ts";
 export { DeviceError, GraftError, ShapeError, TraceError } from "./errors.ts";
 export { type Aval, sameShape, type Shape, show, sizeOf, stridesOf } from "./shape.ts";
 export { apply, applyAll, type Node, record, type Region, type Tensor, Trace } from "./tensor.ts";

@@ -1,12 +1,12 @@
 /** @file Matrices stored as codes: their decoding, and products that decode while they load. */
-import { codeLengths, type DequantizeAttrs } from "../encoding.ts";
+import { codeLengths, decodeCodes, type DequantizeAttrs } from "../encoding.ts";
 import { ShapeError } from "../errors.ts";
 import { dequantizeLowering } from "../kernels/dequantize.ts";
 import { matmulLowering } from "../kernels/matmul.ts";
 import { type Aval, show, sizeOf } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";
 import { type MatmulAttrs, matmulOp } from "./linear.ts";
-import type { Op, Value } from "./op.ts";
+import type { Op } from "./op.ts";
 
 /** A matrix as codes. */
 export interface Codes {
@@ -19,31 +19,6 @@ export interface Codes {
   readonly scales: Tensor;
   /** f32 [1 + blocks of scales]: what is added to every scale, then the scale of each block of scales. */
   readonly nested?: Tensor;
-}
-
-/**
- * The matrix that codes stand for, [rows, columns] in f32: table[code] · scale, rounded to f32. A nested scale is
- * table[code] · scale of its block + offset, each step rounded to f32.
- */
-function decoded([codes, scales, nested]: readonly Value[], { shape, encoding }: DequantizeAttrs): Float64Array {
-  const { table, block, nested: inner } = encoding;
-  const byteOf = (words: Value, i: number): number => (words[i >> 2]! >>> (8 * (i & 3))) & 255;
-  const scaleOf = (b: number): number => {
-    if (inner === null) return scales![b]!;
-    const own = Math.fround(inner.table[byteOf(scales!, b)]! * nested![1 + Math.floor(b / inner.block)]!);
-    return Math.fround(own + nested![0]!);
-  };
-  const length = block ?? shape[1];
-  const y = new Float64Array(sizeOf(shape));
-  for (let from = 0; from < y.length; from += length) {
-    const scale = scaleOf(from / length);
-    for (let i = from; i < Math.min(from + length, y.length); i++) {
-      const value =
-        table === null ? (byteOf(codes!, i) << 24) >> 24 : table[(codes![i >> 3]! >>> (4 * ((i & 7) ^ 1))) & 15]!;
-      y[i] = Math.fround(value * scale);
-    }
-  }
-  return y;
 }
 
 /** Inputs: codes, scales, nested scales if there are, then the tables as one constant if there are. */
@@ -66,7 +41,7 @@ export const dequantizeOp: Op<DequantizeAttrs> = {
       throw new ShapeError(`dequantize ${encoding.name}: blocks of ${encoding.block}; wants a multiple of 4.`);
     return [{ shape, dtype: "f32" }];
   },
-  reference: (inputs, { attrs }) => [decoded(inputs, attrs)],
+  reference: (inputs, { attrs }) => [Float64Array.from(decodeCodes(inputs, attrs))],
   kernel: (spec, target) => dequantizeLowering(spec, target),
 };
 
@@ -84,7 +59,7 @@ export const decodingMatmul: Op<DecodingMatmulAttrs> = {
     return matmulOp.infer([a!, { shape: decode.shape, dtype: "f32" }, ...others.slice(parts)], { layout });
   },
   reference([a, ...others], { attrs: { decode, parts, layout }, inputs: [aval, ...avals], outputs }) {
-    const b = decoded(others, decode);
+    const b = Float64Array.from(decodeCodes(others, decode));
     const inputs = [aval!, { shape: decode.shape, dtype: "f32" as const }, ...avals.slice(parts)];
     return matmulOp.reference([a!, b, ...others.slice(parts)], { attrs: { layout }, inputs, outputs });
   },
