@@ -2,7 +2,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
+  type Adapted,
   type Base,
+  type CheckpointFormat,
   type JsonObject,
   type Model,
   openSafetensors,
@@ -31,6 +33,8 @@ export interface LoadOptions {
   readonly init?: "pretrained" | "random";
   /** Seed of random weights, a head's that the folder lacks among them; default 0. */
   readonly seed?: number;
+  /** Ways of storing weights that checkpoints may have besides plain numbers; default: none. */
+  readonly formats?: readonly CheckpointFormat[];
   /** Families to choose from, a third party's among them; default: this package's. */
   readonly families?: readonly Family[];
 }
@@ -40,6 +44,8 @@ export interface LoadedModel {
   readonly model: Model;
   /** Its weights; they are read when a store needs them. */
   readonly base: Base;
+  /** Methods to stand innermost: those that use weights in the form in which the checkpoint stores them. */
+  readonly methods: readonly Adapted[];
   /** Parameters that start from random values, drawn from the seed: a head, or a pooler, that no file holds; or all of them. */
   readonly drawn: readonly string[];
   /** Null if the folder has no tokenizer.json. */
@@ -62,16 +68,17 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
     throw new StateError(`there is no folder ${folder}.`, { cause });
   });
   const file = join(folder, "config.json");
-  const config = await readJson(file);
+  const { format, settings, config } = storageOf(await readJson(file), options.formats ?? [], file);
   const family = familyOf(config, known, file);
-  const weightFile = init === "random" ? null : await openWeights(folder, names);
-  const settled = weightFile === null ? config : ((await family.settle?.(config, weightFile, file)) ?? config);
+  const stored = init === "random" ? null : await openWeights(folder, names);
+  const settled = stored === null ? config : ((await family.settle?.(config, stored, file)) ?? config);
   const model = family.build(settled, { task, labels, dropout, file });
+  const opened = stored === null ? undefined : await format?.open(stored, settings, model);
   const fresh = randomBase(model, family, seed);
   const { base, drawn } =
-    weightFile === null
+    stored === null
       ? { base: fresh, drawn: [...fresh.names()] }
-      : await checkpointBase(model, family, weightFile, fresh);
+      : await checkpointBase(model, family, opened?.file ?? stored, fresh);
   const tokenizer = await loadTokenizer(folder);
   const generation = names.includes("generation_config.json")
     ? await readJson(join(folder, "generation_config.json"))
@@ -80,10 +87,27 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   return {
     model,
     base: storedAs(base, weights),
+    methods: opened?.methods ?? [],
     drawn,
     tokenizer,
     eos: (Array.isArray(eos) ? eos : [eos]).filter((id) => typeof id === "number"),
   };
+}
+
+/** How the weights are stored, and the configuration without it: a format's models are plain ones to their families. */
+function storageOf(
+  given: JsonObject,
+  formats: readonly CheckpointFormat[],
+  file: string,
+): { readonly format: CheckpointFormat | undefined; readonly settings: JsonObject; readonly config: JsonObject } {
+  const { quantization_config: settings, ...config } = given;
+  if (typeof settings !== "object" || settings === null) return { format: undefined, settings: {}, config: given };
+  const { quant_method: method } = settings as JsonObject; // a JSON value that is an object
+  const format = formats.find((f) => f.name === method);
+  if (format !== undefined) return { format, settings: settings as JsonObject, config };
+  throw new StateError(
+    `${file}: its weights are quantized by ${JSON.stringify(method)}; ${formats.length === 0 ? "no package that reads such weights is in use" : `known are ${formats.map((f) => `"${f.name}"`).join(", ")}`}.`,
+  );
 }
 
 /** The tokenizer of a folder, or null if there is none. @throws {StateError} if it is damaged. */

@@ -1,10 +1,19 @@
 /** @file A model to a folder in Hugging Face layout. */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Base, type Model, StateError, type TensorToWrite, writeSafetensors } from "@graftml/peft";
+import {
+  type Base,
+  type CheckpointWriter,
+  type Model,
+  sites,
+  StateError,
+  type TensorToWrite,
+  widthOf,
+  writeSafetensors,
+} from "@graftml/peft";
 import { type Content, writeFolder } from "@graftml/peft/files";
 import { sizeOf } from "@graftml/tensor";
-import { layoutOf, transposed } from "./layout.ts";
+import { layoutOf, type Stored, transposed } from "./layout.ts";
 
 /** Files that belong to a model and are copied as they are. */
 const COMPANIONS = [
@@ -23,6 +32,8 @@ const COMPANIONS = [
 export interface SaveOptions {
   /** A folder whose tokenizer and generation settings go along. */
   readonly companions?: string;
+  /** Stores parameters in a form of its own. */
+  readonly format?: CheckpointWriter;
   /** Bytes from which weights are split into several files; default 5 GB. */
   readonly shardBytes?: number;
 }
@@ -37,9 +48,14 @@ export async function saveModel(
   folder: string,
   model: Model,
   base: Base,
-  { companions, shardBytes = 5e9 }: SaveOptions = {},
+  { companions, format, shardBytes = 5e9 }: SaveOptions = {},
 ): Promise<void> {
-  const tensors = [...layoutOf(model).values()].map(({ name, fileShape, ...layout }): TensorToWrite => {
+  const parameters = new Map(sites(model).flatMap((s) => (s.kind === "param" ? [[s.path, s] as const] : [])));
+  const formed = async (name: string): Promise<readonly TensorToWrite[] | null> => {
+    const parameter = parameters.get(name);
+    return (parameter && (await format?.tensors(parameter, base))) ?? null;
+  };
+  const plain = ({ name, fileShape, ...layout }: Stored): TensorToWrite => {
     const known = base.describe(name);
     if (known === undefined) throw new StateError(`${folder} cannot be written: the base has no parameter ${name}.`);
     const dtype = known.dtype === "f16" ? "F16" : "F32";
@@ -55,12 +71,15 @@ export async function saveModel(
         return (layout.transposed ? transposed(exact, layout.shape) : exact) as ArrayBufferView<ArrayBuffer>;
       },
     };
-  });
+  };
+  const tensors: TensorToWrite[] = [];
+  for (const stored of layoutOf(model).values()) tensors.push(...((await formed(stored.name)) ?? [plain(stored)]));
   const half = tensors.every((t) => t.dtype === "F16");
   const { torch_dtype: _, dtype: __, ...config } = model.info.config;
   const described = { ...config, architectures: [model.info.architecture], dtype: half ? "float16" : "float32" };
+  const storage = format === undefined ? {} : { quantization_config: format.settings };
   await writeFolder(folder, {
-    "config.json": json(described),
+    "config.json": json({ ...described, ...storage }),
     ...weightFiles(tensors, shardBytes),
     ...(companions === undefined ? {} : await companionsOf(companions)),
   });
@@ -70,7 +89,7 @@ const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
 /** One file, or numbered ones with an index of who is where. */
 function weightFiles(tensors: readonly TensorToWrite[], shardBytes: number): Readonly<Record<string, Content>> {
-  const bytesOf = (t: TensorToWrite): number => sizeOf(t.shape) * (t.dtype === "F16" ? 2 : 4);
+  const bytesOf = (t: TensorToWrite): number => sizeOf(t.shape) * widthOf(t.dtype);
   const shards: TensorToWrite[][] = [];
   let room = 0;
   for (const tensor of tensors) {

@@ -32,5 +32,5 @@ export interface CheckpointWriter {
   /** What config.json says under `quantization_config`. */
   readonly settings: JsonObject;
   /** Tensors that stand for a parameter; null: it is stored as it is. */
-  tensors(parameter: Site, base: Base): readonly TensorToWrite[] | null;
+  tensors(parameter: Site, base: Base): Promise<readonly TensorToWrite[] | null>;
 }

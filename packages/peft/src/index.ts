@@ -3,6 +3,7 @@ export { z } from "zod";
 export { adapt, type Adapter, type AdaptOptions, census, sites } from "./adapt.ts";
 export { type Cost, costOf } from "./cost.ts";
 export { AdaptError, ConfigError, NotMergeable, StateError, TargetError } from "./errors.ts";
+export type { CheckpointFormat, CheckpointWriter, OpenedCheckpoint } from "./checkpoint-format.ts";
 export { widenHalf } from "./half.ts";
 export { copyOf, type Init, kaimingUniform, normal, ones, type Rng, rngOf, uniformWithin, zeros } from "./init.ts";
 export type { Interchange, InterchangeContext, JsonObject, NamedValues, ShapedValues } from "./interchange.ts";
@@ -36,6 +37,7 @@ export {
   readHeader,
   type TensorEntry,
   type TensorToWrite,
+  widthOf,
   writeSafetensors,
 } from "./safetensors.ts";
 export { type Census, inF32, type Layer, openScope, type Owned, type Scope, type ScopeOptions } from "./scope.ts";

@@ -37,6 +37,9 @@ const widths = {
 /** Name of an element type in a file. */
 export type FileType = keyof typeof widths;
 
+/** Bytes of one element. */
+export const widthOf = (type: FileType): number => widths[type];
+
 /** Where a tensor lies in a file. */
 export interface TensorEntry {
   readonly dtype: FileType;
