@@ -19,6 +19,16 @@ roberta = lambda **more: transformers.RobertaConfig(
 distilbert = lambda **more: transformers.DistilBertConfig(
     **{"vocab_size": 29, "max_position_embeddings": 11, "n_layers": 2, "n_heads": 3, "dim": 12, "hidden_dim": 19, **more}
 )
+# Distances go beyond the table of version 1 and into the wide buckets of version 2.
+relative = dict(relative_attention=True, pad_token_id=0, layer_norm_eps=1e-5)
+deberta = lambda **more: transformers.DebertaConfig(
+    **{**small, **relative, "vocab_size": 27, "max_position_embeddings": 9, "max_relative_positions": 5,
+       "pos_att_type": "c2p|p2c", **more}
+)
+deberta_v2 = lambda **more: transformers.DebertaV2Config(
+    **{**small, **relative, "vocab_size": 27, "max_position_embeddings": 9, "max_relative_positions": 8,
+       "position_buckets": 4, "pos_att_type": ["p2c", "c2p"], **more}
+)
 block = "encoder.layer.1"
 cases = {
     "bert-tokens": ("masked-lm", bert(), ["bert.embeddings.word_embeddings.weight",
@@ -49,6 +59,31 @@ cases = {
          "pre_classifier.weight", "classifier.weight"]),
     "distilbert-tags": ("token-classification", distilbert(num_labels=3, n_layers=1),
         ["distilbert.embeddings.word_embeddings.weight", "distilbert.transformer.layer.0.sa_layer_norm.weight"]),
+    "deberta-tokens": ("masked-lm", deberta(), ["deberta.embeddings.word_embeddings.weight",
+        "deberta.encoder.rel_embeddings.weight", f"deberta.{block}.attention.self.in_proj.weight",
+        f"deberta.{block}.attention.self.pos_q_proj.bias", "deberta.encoder.layer.0.attention.self.v_bias"]),
+    "deberta-classes": ("sequence-classification",
+        deberta(num_labels=3, type_vocab_size=2, position_biased_input=False, pos_att_type=["c2p"], num_hidden_layers=1),
+        ["deberta.embeddings.word_embeddings.weight", "deberta.encoder.layer.0.attention.self.pos_proj.weight",
+         "pooler.dense.weight", "classifier.weight"]),
+    "deberta-tags": ("token-classification", deberta(num_labels=3, num_hidden_layers=1, relative_attention=False),
+        ["deberta.embeddings.word_embeddings.weight", "deberta.encoder.layer.0.attention.self.q_bias"]),
+    # As version 3 is made: projections shared with distances, whose table is normed.
+    "deberta-v2-tokens": ("masked-lm",
+        deberta_v2(share_att_key=True, norm_rel_ebd="layer_norm", position_biased_input=False, legacy=False),
+        ["deberta.embeddings.word_embeddings.weight", "deberta.encoder.rel_embeddings.weight",
+         "deberta.encoder.LayerNorm.weight", f"deberta.{block}.attention.self.key_proj.weight",
+         "lm_predictions.lm_head.bias"]),
+    "deberta-v2-tokens-legacy": ("masked-lm", deberta_v2(num_hidden_layers=1, pos_att_type="p2c"),
+        ["deberta.embeddings.word_embeddings.weight", "deberta.encoder.layer.0.attention.self.pos_query_proj.weight",
+         "cls.predictions.transform.dense.weight"]),
+    "deberta-v2-classes": ("sequence-classification",
+        deberta_v2(num_labels=3, pooler_hidden_act="tanh", type_vocab_size=2),
+        ["deberta.embeddings.word_embeddings.weight", "deberta.encoder.rel_embeddings.weight",
+         f"deberta.{block}.attention.self.pos_query_proj.bias", "pooler.dense.bias", "classifier.weight"]),
+    "deberta-v2-tags": ("token-classification",
+        deberta_v2(num_labels=3, num_hidden_layers=1, position_buckets=-1, max_relative_positions=-1),
+        ["deberta.embeddings.word_embeddings.weight", "deberta.encoder.layer.0.attention.self.query_proj.weight"]),
 }
 auto = {
     "masked-lm": transformers.AutoModelForMaskedLM,
@@ -73,9 +108,11 @@ for name, (task, config, chosen) in cases.items():
     torch.manual_seed(0)
     model = randomized(auto[task].from_config(config, dtype=torch.float32, attn_implementation="eager"))
     pad = config.pad_token_id
-    ids = torch.randint(3, config.vocab_size, (3, 7))
+    ids = torch.randint(3, config.vocab_size, (3, 7 if config.model_type.find("deberta") < 0 else 9))
     mask = torch.ones_like(ids)
-    for row, length in enumerate([7, 4, 2]):
+    # What DeBERTa makes of padding, and who but it sees that, is its own affair: only heads that look away have any there.
+    padded = task == "sequence-classification" or not name.startswith("deberta")
+    for row, length in enumerate([ids.shape[1], 4, 2] if padded else []):
         ids[row, length:], mask[row, length:] = pad, 0
     types = {}
     if getattr(config, "type_vocab_size", 0) > 1:

@@ -56,11 +56,16 @@ function selfAttention(s: Scope, h: Tensor, c: BertConfig, keys: Keys): Tensor {
 }
 
 /** Embeddings and blocks: [B, T', D]. */
-export function bertBody(s: Scope, batch: TokenBatch, c: BertConfig, places: Tables["places"]): Tensor {
+export function bertBody(
+  s: Scope,
+  batch: TokenBatch,
+  c: BertConfig,
+  { tied, places }: Pick<Tables, "tied" | "places">,
+): Tensor {
   let h = embeddings(s.at("embeddings"), batch, {
     vocabulary: c.vocab_size,
     width: c.hidden_size,
-    tied: c.tie_word_embeddings,
+    tied,
     positions: c.max_position_embeddings,
     types: c.type_vocab_size,
     places,
@@ -74,8 +79,8 @@ export function bertBody(s: Scope, batch: TokenBatch, c: BertConfig, places: Tab
 
 /** Labels of tokens: dropout and a linear layer. */
 export const tokenLabels =
-  (rate: number): Head["apply"] =>
-  (scope, h, labels) =>
+  (rate: number) =>
+  (scope: Scope, h: Tensor, labels: number): Tensor =>
     classifier(scope.at("classifier"), scope.at("dropout").dropout(h, rate), labels);
 
 const headsOf = (c: BertConfig): Readonly<Record<string, Head>> => ({
@@ -130,7 +135,11 @@ export const bert: Family = {
         },
         heads: headsOf(c),
         inputs: (trace, size) => textInputs(trace, size, c.max_position_embeddings, c.type_vocab_size),
-        forward: (scope, batch) => bertBody(scope.at("bert"), batch, c, (at, h) => positions(at, batch.positions, h)),
+        forward: (scope, batch, outputs) =>
+          bertBody(scope.at("bert"), batch, c, {
+            tied: c.tie_word_embeddings && outputs === "tokens",
+            places: (at, h) => positions(at, batch.positions, h),
+          }),
       },
       json,
       options,

@@ -120,12 +120,12 @@ export const distilbert: Family = {
         },
         heads: headsOf(c),
         inputs: (trace, size) => textInputs(trace, size, c.max_position_embeddings, 0),
-        forward(scope, batch) {
+        forward(scope, batch, outputs) {
           const s = scope.at("distilbert");
           let h = embeddings(s.at("embeddings"), batch, {
             vocabulary: c.vocab_size,
             width: c.dim,
-            tied: c.tie_word_embeddings,
+            tied: c.tie_word_embeddings && outputs === "tokens",
             positions: c.max_position_embeddings,
             types: 0,
             places: (at, x) => positions(at, batch.positions, x),

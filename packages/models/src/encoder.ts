@@ -34,9 +34,11 @@ export type BlockConfig = Readonly<
 >;
 
 /** An encoder: its body, and a head for every task that it has one for. */
-export interface Encoder extends Pick<Model, "inputs" | "forward"> {
+export interface Encoder extends Pick<Model, "inputs"> {
   readonly facts: Omit<ModelInfo, "architecture" | "task" | "labels" | "keyHeads" | "headWidth" | "config">;
   readonly heads: Readonly<Record<string, Head>>;
+  /** `Model.forward`, told what the head's outputs stand for: a token table may be its weight too. */
+  forward(scope: Scope, batch: TokenBatch, outputs: Head["outputs"]): Tensor;
 }
 
 /**
@@ -60,8 +62,8 @@ export function encoderModel(
       config,
     },
     inputs,
-    forward,
-    head: (scope, hidden) => head.apply(scope, hidden, labels === 0 ? facts.vocabulary : labels),
+    forward: (scope, batch) => forward(scope, batch, head.outputs),
+    head: (scope, hidden, batch) => head.apply(scope, hidden, labels === 0 ? facts.vocabulary : labels, batch),
   };
 }
 

@@ -1,5 +1,5 @@
 /** @file Heads: what turns hidden states into the logits of a task, and how many outputs it has. */
-import type { JsonObject, Scope } from "@graftml/peft";
+import type { JsonObject, Scope, TokenBatch } from "@graftml/peft";
 import { add, reshape, slice, type Tensor } from "@graftml/tensor";
 import { z } from "zod";
 import { only, readConfig, size } from "./config.ts";
@@ -13,7 +13,7 @@ export interface Head {
   /** What its outputs stand for. */
   readonly outputs: "labels" | "tokens";
   /** Hidden states → logits; `outputs` is the number of labels, or of tokens. */
-  apply(scope: Scope, hidden: Tensor, outputs: number): Tensor;
+  apply(scope: Scope, hidden: Tensor, outputs: number, batch: TokenBatch): Tensor;
 }
 
 const labelKeys = z.object({

@@ -1,6 +1,7 @@
 /** @file From a configuration to a model, by its `model_type`. */
 import { type JsonObject, type Model, StateError } from "@graftml/peft";
 import { bert } from "./bert.ts";
+import { deberta, debertaV2 } from "./deberta.ts";
 import { distilbert } from "./distilbert.ts";
 import type { BuildOptions, Family } from "./family.ts";
 import { gpt2 } from "./gpt2.ts";
@@ -9,7 +10,7 @@ import { roberta, xlmRoberta } from "./roberta.ts";
 import { t5 } from "./t5.ts";
 
 /** The families of this package. */
-export const families: readonly Family[] = [llama, gpt2, t5, bert, roberta, xlmRoberta, distilbert];
+export const families: readonly Family[] = [llama, gpt2, t5, bert, roberta, xlmRoberta, distilbert, deberta, debertaV2];
 
 /**
  * The family of a configuration.

@@ -103,7 +103,11 @@ const family = (type: string, name: string): Family => ({
         },
         heads: headsOf(c, name),
         inputs: (trace, size) => textInputs(trace, size, maxLength, c.type_vocab_size),
-        forward: (scope, batch) => bertBody(scope.at("roberta"), batch, c, (at, h) => places(at, h, batch, pad)),
+        forward: (scope, batch, outputs) =>
+          bertBody(scope.at("roberta"), batch, c, {
+            tied: c.tie_word_embeddings && outputs === "tokens",
+            places: (at, h) => places(at, h, batch, pad),
+          }),
       },
       json,
       options,

@@ -40,6 +40,13 @@ export const encoders = [
   "distilbert-tokens",
   "distilbert-classes",
   "distilbert-tags",
+  "deberta-tokens",
+  "deberta-classes",
+  "deberta-tags",
+  "deberta-v2-tokens",
+  "deberta-v2-tokens-legacy",
+  "deberta-v2-classes",
+  "deberta-v2-tags",
 ] as const;
 
 /** The folder of a case. */

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { declareBase, type Layer, openScope, predict } from "@graftml/peft";
-import { type Runtime, type Tensor, type Values } from "@graftml/tensor";
+import type { Runtime, Tensor, Values } from "@graftml/tensor";
 import { beforeAll, describe, expect, it } from "vitest";
 import { loadModel } from "../src/index.ts";
 import { padded } from "../src/logits.ts";
@@ -67,7 +67,7 @@ async function encode(runtime: Runtime, texts: readonly (readonly number[])[], t
 
 const D = 384;
 const rows = (values: Values, width: number): number[][] =>
-  Array.from({ length: values.length / width }, (_, i) => [...values.slice(i * width, (i + 1) * width)]);
+  Array.from({ length: values.length / width }, (_, i) => Array.from(values.slice(i * width, (i + 1) * width)));
 
 /** Hidden states, pooler outputs and sentence embeddings equal torch's, relative to the largest value. */
 export function describeMiniLM(runtimeOf: () => Runtime): void {
