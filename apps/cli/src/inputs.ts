@@ -1,10 +1,12 @@
 /** @file What most commands begin with: a run file and flags, checked and opened. */
+import { dirname } from "node:path";
 import { nearest } from "@graftml/peft";
+import { labelsInRun } from "./data/labels.ts";
 import { refuseProblems, UsageError } from "./errors.ts";
 import { parseFlags } from "./flags.ts";
 import { parseRun, readRunFile, type RunSource } from "./run-file.ts";
 import { DEFAULT_STEPS, type Run, runSchema } from "./schema.ts";
-import { finishedAdapter, openSession, type Session } from "./session.ts";
+import { finishedAdapter, openSession, type Session, type SessionOptions } from "./session.ts";
 
 /** A run as a command got it. */
 export interface Given {
@@ -55,11 +57,10 @@ export function refuseMisspelt(args: readonly string[], own: readonly string[]):
 
 /**
  * Opens what a run file names, without a device.
- * @param trained folder of the adapter that takes the place of the one to train.
  * @throws {UsageError} listing every problem.
  */
-export async function openGiven(run: Run, source: RunSource, trained?: string): Promise<Session> {
-  const { session, problems } = await openSession(run, source, { trained });
+export async function openGiven(run: Run, source: RunSource, options: SessionOptions = {}): Promise<Session> {
+  const { session, problems } = await openSession(run, source, options);
   refuseProblems(problems);
   if (session === undefined) throw new UsageError("the run could not be opened.");
   return session;
@@ -70,15 +71,19 @@ export async function openGiven(run: Run, source: RunSource, trained?: string): 
  * names, if any. The model's own dropouts have no part in that.
  * @throws {UsageError} if the run has not been trained.
  */
-export async function openTrained(given: Given): Promise<Session> {
-  const run = { ...parseRun(given.source), model_dropout: 0 };
-  if (given.file === undefined || given.flagged("adapter")) return openGiven(run, given.source);
+export async function openTrained(given: Given, options: SessionOptions = {}): Promise<Session> {
+  const parsed = { ...parseRun(given.source), model_dropout: 0 };
+  const adapter = typeof parsed.adapter === "string" ? dirname(parsed.adapter) : undefined;
+  const folder = given.file === undefined || given.flagged("adapter") ? adapter : parsed.out;
+  const labels = parsed.data.labels ?? (folder === undefined ? undefined : labelsInRun(folder));
+  const run = labels === undefined ? parsed : { ...parsed, data: { ...parsed.data, labels: [...labels] } };
+  if (given.file === undefined || given.flagged("adapter")) return openGiven(run, given.source, options);
   const trained = finishedAdapter(run);
   if (trained === undefined)
     throw new UsageError(
       `${given.file} has not been trained: ${run.out ?? "its out"} has no adapter. Run \`graft train ${given.file}\`, or name one with --adapter.`,
     );
-  return openGiven(run, given.source, trained);
+  return openGiven(run, given.source, { ...options, trained });
 }
 
 /** A key that a command needs. @throws {UsageError} if it is missing. */

@@ -1,42 +1,60 @@
 /** @file From an opened session to a run of the trainer, and the memory it needs. */
 import type { MemoryPlan, Store } from "@graftml/tensor";
-import {
-  causalLm,
-  type Example,
-  optimizers,
-  planRun,
-  type Run as TrainerRun,
-  schedules,
-  stepsIn,
-} from "@graftml/trainer";
-import { encodeRows } from "./data/encode.ts";
+import { listOf, optimizers, packRows, planRun, type Rows, schedules, stepsIn } from "@graftml/trainer";
+import { layoutsOf } from "./data/columns.ts";
+import { encoderOf, encodeRows } from "./data/encode.ts";
+import { readRows } from "./data/read.ts";
+import type { Row } from "./data/row.ts";
 import type { Opened } from "./device.ts";
 import { UsageError } from "./errors.ts";
 import { localData, type Split } from "./hub/local.ts";
 import { stepsOf } from "./inputs.ts";
 import { bytes, memory, totalBytes } from "./render.ts";
+import type { Run } from "./schema.ts";
 import { declareSession, type Session } from "./session.ts";
+import { type AnyExample, type AnyRun, taskOf } from "./tasks.ts";
+
+/** A run's data as they stand in its files. */
+export type Records = Readonly<Record<Split, readonly Row[]>>;
+
+/** Rows of a run's data files, of one split or of both. */
+export async function readRecords({ task, data }: Run, splits: readonly Split[] = ["train", "eval"]): Promise<Records> {
+  const read = async (split: Split): Promise<readonly Row[]> => {
+    const files = data[split];
+    if (files === undefined || !splits.includes(split)) return [];
+    const rows: Row[] = [];
+    const wanted = { columns: data.columns, layouts: layoutsOf[task] };
+    for await (const row of readRows(await localData(files, split), wanted)) rows.push(row);
+    return rows;
+  };
+  return { train: await read("train"), eval: await read("eval") };
+}
 
 /** Rows of a run. */
 export interface Data {
-  readonly rows: readonly Example[];
-  readonly heldOut: readonly Example[];
+  readonly rows: Rows<AnyExample>;
+  readonly heldOut: Rows<AnyExample>;
+  /** Held-out rows as they stand in their files, for judging what is written for them. */
+  readonly answered: readonly Row[];
 }
 
-/** Reads a run's data files and turns them into tokens. */
-export async function readData({ run, loaded }: Session): Promise<Data> {
-  const { train, eval: held } = run.data;
-  const read = async (files: typeof train, split: Split): Promise<readonly Example[]> =>
-    files === undefined ? [] : encodeRows(await localData(files, split), run, loaded);
-  return { rows: await read(train, "train"), heldOut: await read(held, "eval") };
+/** Examples of a run's data. */
+export function examplesOf({ run, loaded }: Session, records: Records): Data {
+  const rows = encodeRows(records.train, run, loaded);
+  const { maxLength } = encoderOf(run, loaded);
+  return {
+    rows: run.data.pack ? packRows(listOf(rows), maxLength) : rows,
+    heldOut: encodeRows(records.eval, run, loaded, { told: true }),
+    answered: records.eval,
+  };
 }
 
 /** The trainer's run of a session; parameters are made known to a store, nothing is allocated. */
 export function trainerRun(
   session: Session,
   { runtime }: Opened,
-  { rows, heldOut }: Data,
-): TrainerRun & { readonly store: Store } {
+  { rows, heldOut }: Pick<Data, "rows" | "heldOut">,
+): AnyRun & { readonly store: Store } {
   const { run, loaded, stack } = session;
   const { train, data } = run;
   const { store, trainable } = declareSession(runtime, session);
@@ -48,7 +66,7 @@ export function trainerRun(
     store,
     model: loaded.model,
     adapters: stack.map(({ adapter }) => adapter),
-    task: causalLm,
+    task: taskOf(session),
     batchSize,
     trainable,
     rows,
@@ -61,6 +79,7 @@ export function trainerRun(
     maxGradNorm: train.max_grad_norm,
     seed: train.seed,
     shuffle: data.shuffle,
+    bucket: data.bucket,
     checkpointActivations: train.checkpoint_activations,
     evalEvery: train.eval_every,
     saveEvery: train.save_every,
@@ -78,11 +97,11 @@ function named<T>(known: Readonly<Record<string, T>>, name: string): T {
  * Plans a run's memory.
  * @throws {UsageError} if it is more than may be allocated, with the settings that would fit.
  */
-export function planWithin(run: TrainerRun, { cap, runtime }: Opened): MemoryPlan {
+export function planWithin(run: AnyRun, { cap, runtime }: Opened): MemoryPlan {
   const plan = planRun(run);
   if (totalBytes(plan) <= cap) return plan;
   const half = Math.ceil(run.batchSize / 2);
-  const ways: readonly (readonly [string, Partial<TrainerRun>])[] = [
+  const ways: readonly (readonly [string, Partial<AnyRun>])[] = [
     ["train.checkpoint_activations: true", { checkpointActivations: true }],
     [
       `train.batch_size: ${half} with train.accumulate: ${(run.accumulate ?? 1) * 2}`,

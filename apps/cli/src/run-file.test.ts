@@ -33,7 +33,7 @@ describe("a run file", () => {
       model_dropout: "config",
       task: "causal-lm",
       methods: [],
-      data: { max_length: 128, shuffle: true },
+      data: { max_length: 128, shuffle: true, bucket: false, pack: false, metrics: [] },
       train: {
         batch_size: 8,
         accumulate: 1,

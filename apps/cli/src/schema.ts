@@ -1,6 +1,7 @@
 /** @file The schema of a run file: keys, types, defaults and what they mean. Help texts and messages come from it. */
-import { optimizers, schedules } from "@graftml/trainer";
+import { optimizers, schedules, textMetrics } from "@graftml/trainer";
 import { z } from "zod";
+import { layoutsOf } from "./data/columns.ts";
 import type { Part } from "./data/row.ts";
 
 const files = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
@@ -39,7 +40,22 @@ const dataSchema = z.strictObject({
       "which column plays which part: text | prompt, completion | messages | source, target | text, pair, label | tokens, tags | image, label; a name, or a number from 0 in a file without a header; by default those called so",
     ),
   max_length: size.default(128).describe("tokens of a row, special ones included; what is longer is cut at the end"),
+  labels: z
+    .array(z.union([z.string(), z.number().transform(String)]))
+    .min(1)
+    .optional()
+    .describe(
+      "the classes in the order of their numbers, one alone for a score; by default the model's, or those in data.train",
+    ),
   shuffle: z.boolean().default(true).describe("false: file order, epoch after epoch"),
+  bucket: z.boolean().default(false).describe("rows of like length share a batch: less padding"),
+  pack: z.boolean().default(false).describe("several short texts share a row, each seen by itself only (causal-lm)"),
+  metrics: z
+    .array(nameIn(textMetrics))
+    .default([])
+    .describe(
+      `figures of what is written for held-out rows, besides those of the task: ${Object.keys(textMetrics).join(", ")}`,
+    ),
 });
 
 const trainSchema = z.strictObject({
@@ -86,7 +102,9 @@ export const runSchema = z.strictObject({
     .union([z.literal("config"), z.number().min(0).lt(1)])
     .default("config")
     .describe("the model's own dropouts: as in config.json, or a rate; 0 turns them off"),
-  task: z.enum(["causal-lm"]).default("causal-lm"),
+  task: nameIn(layoutsOf)
+    .default("causal-lm")
+    .describe(`one of ${Object.keys(layoutsOf).join(", ")}`),
   methods: z
     .array(z.looseObject({ name: z.string().min(1) }))
     .default([])

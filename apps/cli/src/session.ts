@@ -13,6 +13,8 @@ import {
 } from "@graftml/peft";
 import { loadAdapter } from "@graftml/peft/files";
 import { GraftError, type Runtime, sameShape, type Shape, sizeOf, type Store } from "@graftml/tensor";
+import { findLabels } from "./data/labels.ts";
+import type { Row } from "./data/row.ts";
 import type { KeyPath } from "./flags.ts";
 import { localAdapter, localModel } from "./hub/local.ts";
 import { findMethod, loadPackage, type MethodPackage, methodPackages } from "./resolve.ts";
@@ -27,6 +29,7 @@ export interface Placed {
 
 /** What a run file names, opened. */
 export interface Session {
+  /** With the classes that were found, where the task has some. */
   readonly run: Run;
   readonly loaded: LoadedModel;
   /** Where the model lies: the run's own folder, or the copy of what it names on the Hub. */
@@ -37,9 +40,12 @@ export interface Session {
   readonly trained: Adapter | undefined;
 }
 
-/** Which adapter takes the place of the one to train: that of a finished run. */
+/** What else a session is opened with. */
 export interface SessionOptions {
+  /** Which adapter takes the place of the one to train: that of a finished run. */
   readonly trained?: string | undefined;
+  /** Training data, which tell the classes where the run does not. */
+  readonly rows?: readonly Row[];
 }
 
 /**
@@ -49,7 +55,7 @@ export interface SessionOptions {
 export async function openSession(
   run: Run,
   source: RunSource,
-  { trained }: SessionOptions = {},
+  { trained, rows = [] }: SessionOptions = {},
 ): Promise<{ readonly session: Session | undefined; readonly problems: readonly string[] }> {
   const problems: string[] = [];
   const attempt = async <T>(key: KeyPath, open: () => Promise<T>): Promise<T | undefined> => {
@@ -64,7 +70,10 @@ export async function openSession(
   const { weights, init, model_dropout: dropout, train } = run;
   const opened = await attempt(["model"], async () => {
     const folder = await localModel(run.model, { weights: init !== "random" });
-    return { folder, loaded: await loadModel(folder, { weights, init, dropout, seed: train.seed }) };
+    const labels = run.data.labels ?? findLabels(folder, rows);
+    const options = { task: run.task, labels: labels?.length ?? null, weights, init, dropout, seed: train.seed };
+    const told = labels === undefined ? run : { ...run, data: { ...run.data, labels: [...labels] } };
+    return { folder, loaded: await loadModel(folder, options), run: told };
   });
   const packages = methodPackages();
   const configured = await configuredMethods(run, source, packages, problems);
@@ -79,7 +88,7 @@ export async function openSession(
     problems.push(
       `${source.where(["adapter"])}: ${training.length} adapters would be trained at once; only one can be. Say frozen: true at the others.`,
     );
-  return { session: problems.length > 0 ? undefined : { run, ...opened, stack, trained: training[0] }, problems };
+  return { session: problems.length > 0 ? undefined : { ...opened, stack, trained: training[0] }, problems };
 }
 
 interface ConfiguredMethod {

@@ -5,12 +5,15 @@ import { setImmediate as turn } from "node:timers/promises";
 import { encodeAdapter, nameWithin, readState, type Adapter } from "@graftml/peft";
 import { adapterContents, saveAdapter } from "@graftml/peft/files";
 import type { MemoryPlan } from "@graftml/tensor";
-import { type Checkpoint, type Evaluation, type Run as TrainerRun, train, type TrainEvent } from "@graftml/trainer";
+import { type Checkpoint, type Evaluation, train, type TrainEvent } from "@graftml/trainer";
 import { checkpointFolder, readCheckpoint } from "@graftml/trainer/files";
+import { judgeAnswers } from "./answers.ts";
+import type { Row } from "./data/row.ts";
 import type { Io } from "./io.ts";
 import { clear, type Lines, names, openMetrics, resolvedYaml, writeWhole } from "./outputs.ts";
 import type { Run } from "./schema.ts";
 import { countParameters, type Session } from "./session.ts";
+import type { AnyRun } from "./tasks.ts";
 import { madeWith } from "./versions.ts";
 
 /** What is written to summary.json. */
@@ -33,9 +36,11 @@ export interface Summary {
 export interface Training {
   readonly session: Session;
   readonly adapter: Adapter;
-  readonly run: TrainerRun;
+  readonly run: AnyRun;
   readonly planned: MemoryPlan;
   readonly out: string;
+  /** Held-out rows whose answers are judged. */
+  readonly answered: readonly Row[];
   /** Checkpoint to go on from. */
   readonly resume: string | undefined;
   readonly signal: AbortSignal;
@@ -50,7 +55,7 @@ export type Ending = { readonly summary: Summary } | { readonly interrupted: num
  * checkpoint is due.
  */
 export async function runTraining(io: Io, training: Training): Promise<Ending> {
-  const { session, adapter, planned, out, resume, signal, onEvent } = training;
+  const { session, adapter, planned, out, answered, resume, signal, onEvent } = training;
   const { runtime } = training.run;
   const start: Checkpoint | undefined = resume === undefined ? undefined : await readCheckpoint(resume);
   let metrics: Lines | undefined;
@@ -62,7 +67,7 @@ export async function runTraining(io: Io, training: Training): Promise<Ending> {
     return (metrics = await openMetrics(join(out, names.metrics), start?.step ?? 0));
   };
   const folder = checkpointFolder(join(out, names.checkpoints), { beside: (c) => peftFiles(session, adapter, c) });
-  const run: TrainerRun = {
+  const run: AnyRun = {
     ...training.run,
     resume: start,
     signal,
@@ -94,11 +99,11 @@ export async function runTraining(io: Io, training: Training): Promise<Ending> {
         });
         [tokens, ms, loss] = [tokens + event.tokens, ms + event.ms, value];
       } else if (event.type === "eval") {
-        evaluation = event.eval;
-        lines.add({ step: event.step, eval: event.eval });
+        evaluation = { ...event.eval, ...(await judgeAnswers(run, session, answered)) };
+        lines.add({ step: event.step, eval: evaluation });
       } else finished = event.type === "done";
       last = event.step;
-      onEvent(event);
+      onEvent(event.type === "eval" && evaluation !== null ? { ...event, eval: evaluation } : event);
       await turn(); // the interpreter never waits, and signals are heard only between turns
     }
   } finally {

@@ -3,6 +3,7 @@ export { declareTraining, releaseTraining, type TrainedBucket } from "./buckets.
 export type { Checkpoint, Checkpoints, Identity } from "./checkpoint.ts";
 export { type Dealing, permutation, type Position, stepsIn } from "./data.ts";
 export { encodePair, encodeSpans, encodeText, type Encoding, type Example } from "./encode.ts";
+export { encodeJudged, encodeWords, type Framing } from "./encode-classes.ts";
 export { DataError, TrainError } from "./errors.ts";
 export { evaluate } from "./evaluate.ts";
 export { accuracy, f1, macroF1, matthews } from "./metrics/classes.ts";
@@ -20,8 +21,9 @@ export { planRun } from "./plan.ts";
 export { type Facts, factsOf, traceGradients, traceUpdate } from "./program.ts";
 export { layersOf } from "./run.ts";
 export type { Choices, Evaluation, Job, Run, Setting, StepEvent, TrainEvent } from "./run.ts";
+export { digest } from "./resolved.ts";
 export { constant, cosine, linear, type Schedule, schedules, type ScheduleSettings } from "./schedule.ts";
-export { lazyRows, type LazyRows, type Rows } from "./rows.ts";
+export { lazyRows, type LazyRows, listOf, longestOf, type Rows } from "./rows.ts";
 export { causalLm, packedLm } from "./tasks/causal-lm.ts";
 export { imageClassification, type ImageExample } from "./tasks/image-classification.ts";
 export { maskedLm, type Masking } from "./tasks/masked-lm.ts";

@@ -7,7 +7,7 @@ import { type Dealing, stepsIn } from "./data.ts";
 import { DataError, TrainError } from "./errors.ts";
 import { adamw } from "./optim/adamw.ts";
 import { checkRows, type Facts, factsOf } from "./program.ts";
-import { numbersOf, rowsAt } from "./rows.ts";
+import { listOf, numbersOf } from "./rows.ts";
 import { type Choices, type Job, layersOf, type Run } from "./run.ts";
 import { constant } from "./schedule.ts";
 import { shapeFor } from "./shapes.ts";
@@ -105,7 +105,7 @@ export function identityOf<Batch, Row>(run: Resolved<Batch, Row>): Identity {
     task: task.name,
     model: model.info.architecture,
     trainable: `${parameters.length} parameters, ${digest(parameters)}`,
-    data: `${rows.length} rows, ${rows.lazy?.digest ?? digest(rowsAt(rows, numbersOf(rows)))}`,
+    data: `${rows.length} rows, ${rows.lazy?.digest ?? digest(listOf(rows))}`,
     shuffle,
     bucket,
     steps,
@@ -122,7 +122,7 @@ export function identityOf<Batch, Row>(run: Resolved<Batch, Row>): Identity {
 }
 
 /** Eight digits that tell lists apart. Where a row comes from does not count. */
-function digest(values: readonly unknown[]): string {
+export function digest(values: readonly unknown[]): string {
   const text = (value: unknown): string =>
     JSON.stringify(value, (key, inner: unknown) => (key === "origin" ? undefined : inner));
   const word = values.reduce<number>(

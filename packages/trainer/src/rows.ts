@@ -51,5 +51,9 @@ export const rowsAt = <Row>(rows: Rows<Row>, numbers: readonly number[]): readon
 /** Numbers of all rows. */
 export const numbersOf = (rows: Rows<unknown>): readonly number[] => Array.from({ length: rows.length }, (_, i) => i);
 
+/** All rows as a list. */
+export const listOf = <Row>(rows: Rows<Row>): readonly Row[] => rowsAt(rows, numbersOf(rows));
+
 /** Rows among which the longest is: all of them, unless they are yet to be made. */
-export const longestOf = <Row>(rows: Rows<Row>): readonly Row[] => rowsAt(rows, rows.lazy?.longest ?? numbersOf(rows));
+export const longestOf = <Row>(rows: Rows<Row>): readonly Row[] =>
+  rows.lazy === undefined ? listOf(rows) : rowsAt(rows, rows.lazy.longest);

@@ -10,7 +10,7 @@ import { needed, openGiven, readGiven } from "../inputs.ts";
 import { finish, paint, showFile, wrap } from "../io.ts";
 import { compareMerged, writeMerged } from "../merging.ts";
 import { claim, names } from "../outputs.ts";
-import { readData } from "../plan.ts";
+import { examplesOf, readRecords } from "../plan.ts";
 import { bytes, percent, thousands } from "../render.ts";
 import { parseRun } from "../run-file.ts";
 import { countParameters, declareSession, type Session } from "../session.ts";
@@ -41,7 +41,7 @@ export const demo: Command = async (io, args, options) => {
   if (asked.some((row) => row.prompt === undefined))
     throw new UsageError("the demo's data need a prompt and a completion.");
   await claim(out, { resume: false, force: true });
-  const data = await readData(session);
+  const data = examplesOf(session, await readRecords(run));
   const opened = await openRuntime(deviceOf(options), run.train.device_memory);
   const say = (text: string): void => (io.json ? io.err : io.out)(`${text}\n`);
   const tell = (text: string, indent = ""): void =>
@@ -61,7 +61,7 @@ export const demo: Command = async (io, args, options) => {
     const summary = await trainSession(io, session, data, opened, { out, command: `${called} demo` });
 
     heading("After");
-    const trained = await openGiven(run, given.source, join(out, names.adapter));
+    const trained = await openGiven(run, given.source, { trained: join(out, names.adapter) });
     const after = await answer(opened, trained, asked);
     show(say, asked, after, { compare: true });
 

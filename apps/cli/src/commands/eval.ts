@@ -1,28 +1,35 @@
 /** @file `graft eval`: loss and the task's figures on held-out data, with and without the adapter. */
-import { causalLm, evaluate, type Evaluation } from "@graftml/trainer";
-import { encodeRows } from "../data/encode.ts";
+import type { Adapter } from "@graftml/peft";
+import { evaluate, type Evaluation } from "@graftml/trainer";
+import { judgeAnswers } from "../answers.ts";
 import { deviceOf, openRuntime } from "../device.ts";
-import { localData } from "../hub/local.ts";
 import { needed, openTrained, readGiven } from "../inputs.ts";
 import { finish, table, showFile } from "../io.ts";
+import { examplesOf, readRecords } from "../plan.ts";
 import { figures, thousands } from "../render.ts";
+import { parseRun } from "../run-file.ts";
 import { declareSession } from "../session.ts";
+import { taskOf } from "../tasks.ts";
 import type { Command } from "../verbs.ts";
 
 export const evaluateData: Command = async (io, args, options) => {
   const given = readGiven(args);
-  const session = await openTrained(given);
+  const files = needed(parseRun(given.source).data.eval, "data.eval", given);
+  const records = await readRecords(parseRun(given.source), ["eval"]);
+  const session = await openTrained(given, { rows: records.eval });
   const { run, loaded, stack } = session;
-  const files = needed(run.data.eval, "data.eval", given);
-  const rows = await encodeRows(await localData(files, "eval"), run, loaded);
+  const { heldOut: rows } = examplesOf(session, records);
   const { runtime } = await openRuntime(deviceOf(options), run.train.device_memory);
   try {
     const { store } = declareSession(runtime, session);
-    const setting = { runtime, store, model: loaded.model, task: causalLm, batchSize: run.train.batch_size };
-    const base = await evaluate({ ...setting, adapters: [] }, rows);
+    const setting = { runtime, store, model: loaded.model, task: taskOf(session), batchSize: run.train.batch_size };
+    const judged = async (adapters: readonly Adapter[]): Promise<Evaluation> => ({
+      ...(await evaluate({ ...setting, adapters }, rows)),
+      ...(await judgeAnswers({ runtime, store }, session, records.eval, { attached: adapters.length > 0 })),
+    });
+    const base = await judged([]);
     io.begun = true;
-    const adapted =
-      stack.length === 0 ? undefined : await evaluate({ ...setting, adapters: stack.map((s) => s.adapter) }, rows);
+    const adapted = stack.length === 0 ? undefined : await judged(stack.map((s) => s.adapter));
     const line = (name: string, evaluation: Evaluation): readonly string[] => [name, ...figures(evaluation)];
     const shown = [files]
       .flat()

@@ -2,15 +2,16 @@
 import type { Adapter, Site } from "@graftml/peft";
 import { sites } from "@graftml/peft";
 import { show } from "@graftml/tensor";
-import { type Example, planRun } from "@graftml/trainer";
+import { type Example, planRun, type Rows } from "@graftml/trainer";
 import { deviceOf, openRuntime } from "../device.ts";
 import { NoDevice, UsageError } from "../errors.ts";
 import { type Given, needed, openGiven, readGiven } from "../inputs.ts";
 import { finish, type Io, paint, showFile, table } from "../io.ts";
-import { readData, trainerRun } from "../plan.ts";
+import { type Data, examplesOf, type Records, readRecords, trainerRun } from "../plan.ts";
 import { memory, percent, thousands, totalBytes } from "../render.ts";
 import { parseRun } from "../run-file.ts";
 import { countParameters, type Session } from "../session.ts";
+import type { AnyExample } from "../tasks.ts";
 import type { Command, Options } from "../verbs.ts";
 import { showTokens } from "./tokens.ts";
 
@@ -19,10 +20,12 @@ const SHOWN_ROWS = 2;
 
 export const inspect: Command = async (io, args, options) => {
   const given = readGiven(args);
-  const session = await openGiven(parseRun(given.source), given.source);
+  const parsed = parseRun(given.source);
+  const records = await readRecords(parsed);
+  const session = await openGiven(parsed, given.source, { rows: records.train });
   const { run, loaded, stack } = session;
-  if (options["tokens"] === true) return inspectTokens(io, session, countOf(options), given);
-  const data = run.data.train === undefined ? { rows: [], heldOut: [] } : await readData(session);
+  if (options["tokens"] === true) return inspectTokens(io, session, records, countOf(options), given);
+  const data = run.data.train === undefined ? { rows: [], heldOut: [] } : examplesOf(session, records);
   const counts = countParameters(session);
   const census = sitesOf(session);
   const plan = session.trained === undefined ? undefined : await plannedMemory(session, data, deviceOf(options));
@@ -61,7 +64,7 @@ export const inspect: Command = async (io, args, options) => {
         paint("green", row.methods.join(" + "), process.stdout),
       ]),
     ]),
-    ...data.rows.slice(0, SHOWN_ROWS).map((row) => showTokens(row, loaded.tokenizer)),
+    ...firstOf(data.rows, SHOWN_ROWS).map((row) => showTokens(row, loaded.tokenizer)),
   ];
   finish(
     io,
@@ -77,17 +80,23 @@ export const inspect: Command = async (io, args, options) => {
 };
 
 /** Shows rows only: nothing is planned, so no device is opened. */
-async function inspectTokens(io: Io, session: Session, count: number, given: Given): Promise<void> {
+function inspectTokens(io: Io, session: Session, records: Records, count: number, given: Given): void {
   const { run, loaded } = session;
   needed(run.data.train ?? run.data.eval, "data.train", given);
-  const { rows, heldOut } = await readData(session);
-  const shown = [...rows.slice(0, count), ...heldOut.slice(0, count)];
+  const { rows, heldOut } = examplesOf(session, records);
+  const shown = [...firstOf(rows, count), ...firstOf(heldOut, count)];
   finish(
     io,
     { rows: shown.map(({ ids, labels, origin }) => ({ origin, ids, labels })) },
     shown.map((row) => showTokens(row, loaded.tokenizer)).join("\n\n"),
   );
 }
+
+/** The first rows, so many at most. */
+const firstOf = (rows: Rows<AnyExample>, count: number): readonly Example[] =>
+  Array.from({ length: Math.min(count, rows.length) }, (_, i) => rows.at(i)).filter(
+    (row): row is Example => row !== undefined && "ids" in row,
+  );
 
 function countOf({ rows }: Options): number {
   const count = Number(rows);
@@ -130,11 +139,7 @@ const methodsAt = (adapter: Adapter, { kind, path }: Site): readonly string[] =>
   adapter.sites.find(({ site }) => site.kind === kind && site.path === path)?.methods ?? [];
 
 /** Bytes that training needs, or why that cannot be said. */
-async function plannedMemory(
-  session: Session,
-  data: { readonly rows: readonly Example[]; readonly heldOut: readonly Example[] },
-  device: "webgpu" | "host",
-) {
+async function plannedMemory(session: Session, data: Pick<Data, "rows" | "heldOut">, device: "webgpu" | "host") {
   const { model } = session.loaded;
   const ids = new Array<number>(Math.min(session.run.data.max_length, model.info.maxLength)).fill(0);
   try {

@@ -1,17 +1,19 @@
 /** @file `graft train`: from a run file to a saved adapter. */
 import { join } from "node:path";
 import type { MemoryPlan } from "@graftml/tensor";
+import { longestOf } from "@graftml/trainer";
 import { refuseUnlearnt } from "../data/encode.ts";
 import { deviceOf, type Opened, openRuntime } from "../device.ts";
 import { Interrupted, UsageError } from "../errors.ts";
 import { needed, openGiven, readGiven } from "../inputs.ts";
 import { finish, type Io, paint, showFile, wrap } from "../io.ts";
 import { claim, names } from "../outputs.ts";
-import { type Data, planWithin, readData, trainerRun } from "../plan.ts";
+import { type Data, examplesOf, planWithin, readRecords, trainerRun } from "../plan.ts";
 import { bytes, duration, figures, memory, percent, progress, thousands } from "../render.ts";
 import { parseRun } from "../run-file.ts";
 import { DEFAULT_STEPS } from "../schema.ts";
 import { countParameters, type Session } from "../session.ts";
+import { taskOf } from "../tasks.ts";
 import { runTraining, type Summary } from "../training.ts";
 import type { Command, Options } from "../verbs.ts";
 import { called } from "../versions.ts";
@@ -24,13 +26,14 @@ export const train: Command = async (io, args, options) => {
   const { train } = parsed;
   const run =
     train.epochs === undefined ? { ...parsed, train: { ...train, steps: train.steps ?? DEFAULT_STEPS } } : parsed;
-  const session = await openGiven(run, given.source);
+  const records = await readRecords(run);
+  const session = await openGiven(run, given.source, { rows: records.train });
   if (session.trained === undefined)
     throw new UsageError(
       `${given.source.where(["methods"])}: nothing is trained: give methods, or an adapter that is not frozen.`,
     );
   const resume = await claim(out, claimOf(options));
-  const data = await readData(session);
+  const data = examplesOf(session, records);
   refuseUnlearnt(data.rows, run.data);
   const opened = await openRuntime(deviceOf(options), run.train.device_memory);
   const again = [
@@ -96,6 +99,7 @@ export async function trainSession(
       run,
       planned,
       out,
+      answered: data.answered,
       resume,
       signal: stop.signal,
       onEvent: (event) => {
@@ -136,7 +140,8 @@ function announce(
       return `${adapter.methods.map((m) => m.name).join(" + ")} on ${sites} sites${adapter.trainable ? "" : " (frozen)"}`;
     })
     .join(", then ");
-  const longest = rows.reduce((n, row) => Math.max(n, row.ids.length), 0);
+  const { size } = taskOf(session);
+  const longest = longestOf(rows).reduce((n, row) => Math.max(n, size(row).length), 0);
   const lines = [
     ["model", `${showFile(run.model)} · ${loaded.model.info.architecture}`],
     ["trains", `${thousands(trainable)} of ${thousands(total)} parameters (${percent(trainable / total)}): ${methods}`],

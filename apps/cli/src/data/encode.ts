@@ -1,67 +1,160 @@
-/** @file Rows to examples of language modelling, by a model's tokenizer and its chat template. */
+/** @file Rows to the examples of a task, by a model's tokenizer and its chat template, when a step first needs them. */
 import { join } from "node:path";
 import type { LoadedModel, TextTokenizer } from "@graftml/models";
 import { GraftError, IGNORE } from "@graftml/tensor";
-import { encodePair, encodeSpans, encodeText, type Encoding, type Example } from "@graftml/trainer";
+import {
+  digest,
+  encodeJudged,
+  encodePair,
+  encodeSpans,
+  encodeText,
+  encodeWords,
+  type Encoding,
+  type Example,
+  lazyRows,
+  type Rows,
+} from "@graftml/trainer";
 import { UsageError } from "../errors.ts";
 import { showFile } from "../io.ts";
 import type { Run } from "../schema.ts";
-import { layoutsOf } from "./columns.ts";
-import { readRows } from "./read.ts";
+import { numbersOf } from "./labels.ts";
 import type { Row } from "./row.ts";
 
-/**
- * Rows of data files as tokens.
- * @throws {UsageError} naming the row that cannot be encoded.
- */
-export async function encodeRows(
-  files: string | readonly string[],
-  { model: folder, task, data: { columns, max_length: longest } }: Pick<Run, "model" | "task" | "data">,
+/** What rows are made into examples by. */
+export interface Encoder {
+  readonly tokenizer: TextTokenizer;
+  /** The end token; null if the tokenizer has none. */
+  readonly end: number | null;
+  readonly maxLength: number;
+  /** Names of the classes. */
+  readonly labels: readonly string[];
+}
+
+/** How rows of a task become examples. */
+interface TaskEncoder {
+  readonly row: (row: Row, encoder: Encoder) => Example;
+  /** A piece of a running text that fills an example; absent where a task has no use for running text. */
+  readonly piece?: (ids: readonly number[], encoder: Encoder) => Example;
+}
+
+/** How rows of the tasks on texts become examples, by the tasks' names. */
+const encoders: Readonly<Record<string, TaskEncoder>> = {
+  "causal-lm": { row: encodeLanguage, piece: (ids) => ({ ids, labels: ids }) },
+  "masked-lm": {
+    row: ({ text = "", origin }, encoder) => encodeJudged([text], [], { ...framing(encoder), origin }),
+    piece: (ids, { tokenizer, maxLength }) => ({ ...tokenizer.around([ids], maxLength), labels: [] }),
+  },
+  "seq2seq-lm": {
+    row: ({ source = "", target = "", origin }, encoder) => ({
+      ids: ended(source, encoder),
+      labels: ended(target, encoder),
+      origin,
+    }),
+  },
+  "sequence-classification": {
+    row: (row, encoder) => {
+      const { text = "", pair, origin } = row;
+      const texts = pair === undefined ? [text] : [text, pair];
+      return encodeJudged(texts, numbersOf(row, encoder.labels), { ...framing(encoder), origin });
+    },
+  },
+  "token-classification": {
+    row: (row, encoder) =>
+      encodeWords(row.tokens ?? [], numbersOf(row, encoder.labels), { ...framing(encoder), origin: row.origin }),
+  },
+};
+
+/** A text with the template around it and the end token at its end, however short it has to be cut for that. */
+function ended(text: string, { tokenizer, end, maxLength }: Encoder): readonly number[] {
+  const plain = tokenizer.encode(text, { special: false });
+  const { ids } = tokenizer.around([plain], maxLength);
+  return end === null || ids.at(-1) === end ? ids : [...tokenizer.around([plain], maxLength - 1).ids, end];
+}
+
+const encoding = ({ tokenizer, end, maxLength }: Encoder) => ({
+  encode: (text: string): readonly number[] => tokenizer.encode(text),
+  end,
+  maxLength,
+});
+
+const framing = ({ tokenizer, maxLength }: Encoder) => ({
+  plain: (text: string): readonly number[] => tokenizer.encode(text, { special: false }),
+  around: tokenizer.around,
+  maxLength,
+});
+
+/** @throws {UsageError} if the model has no tokenizer. */
+export function encoderOf(
+  { model: folder, data }: Pick<Run, "model" | "data">,
   { tokenizer, eos, model }: LoadedModel,
-): Promise<readonly Example[]> {
+): Encoder {
   if (tokenizer === null)
     throw new UsageError(
       `${join(folder, "tokenizer.json")} is missing: without it texts cannot be turned into tokens.`,
     );
-  const maxLength = Math.min(longest, model.info.maxLength);
-  const end = tokenizer.eos ?? eos[0] ?? null;
-  const examples: Example[] = [];
-  let text: RunningText | undefined;
-  for await (const row of readRows(files, { columns, layouts: layoutsOf[task] })) {
-    if (row.running !== "next") examples.push(...(text?.rest() ?? []));
-    if (row.running === undefined) examples.push(encodeRow(row, tokenizer, { end, maxLength, origin: row.origin }));
-    else {
-      text = row.running === "first" || text === undefined ? runningText(maxLength, row.origin) : text;
-      examples.push(...text.add(tokenizer.encode(row.text ?? "", { special: false })));
-    }
-  }
-  examples.push(...(text?.rest() ?? []));
-  return examples;
+  const maxLength = Math.min(data.max_length, model.info.maxLength);
+  return { tokenizer, end: tokenizer.eos ?? eos[0] ?? null, maxLength, labels: data.labels ?? [] };
 }
+
+/**
+ * Examples of rows, which are made when they are first asked for; running text is cut into examples at once.
+ * @param told whether examples are to say how many characters their labels stand for.
+ */
+export function encodeRows(
+  rows: readonly Row[],
+  { task, ...run }: Pick<Run, "model" | "task" | "data">,
+  loaded: LoadedModel,
+  { told = false } = {},
+): Rows<Example> {
+  const encoder = encoderOf(run, loaded);
+  const { row: encode, piece } = encoders[task] ?? {};
+  if (encode === undefined) throw new UsageError(`${task} is no task on texts.`);
+  const count = (example: Example): Example =>
+    told ? { ...example, characters: charactersOf(example, encoder) } : example;
+  const running = rows.find((row) => row.running !== undefined);
+  if (running !== undefined) {
+    if (piece === undefined) throw new UsageError(`${running.origin}: running text is no data for ${task}.`);
+    return [...cutRunning(rows, encoder, piece)].map(count);
+  }
+  return lazyRows({
+    sources: rows,
+    make: (row) => count(encode(row, encoder)),
+    weight: charactersIn,
+    digest: digest([...rows, encoder.maxLength, encoder.labels]),
+  });
+}
+
+const charactersIn = (row: Row): number => JSON.stringify(row).length;
+
+/** Characters that an example's labels stand for; nothing predicts the first token. */
+const charactersOf = ({ labels }: Example, { tokenizer }: Encoder): number =>
+  tokenizer.decode(labels.filter((label, i) => i > 0 && label !== IGNORE)).length;
 
 /**
  * Refuses data of which nothing would be learnt, before a device is opened.
  * @throws {UsageError} naming the files.
  */
-export function refuseUnlearnt(examples: readonly Example[], { train, max_length: longest }: Run["data"]): void {
-  // The first token has nothing before it that would predict it.
-  if (examples.some(({ labels }) => labels.slice(1).some((label) => label !== IGNORE))) return;
+export function refuseUnlearnt(
+  examples: Rows<{ readonly labels: readonly number[] }>,
+  { train, max_length: longest }: Run["data"],
+): void {
+  for (let i = 0; i < examples.length; i++) {
+    const { labels } = examples.at(i) ?? { labels: [] };
+    // The first of several has nothing before it that would predict it.
+    if (labels.length < 2 || labels.slice(1).some((label) => label !== IGNORE)) return;
+  }
   const files = [train ?? []].flat().map((file) => showFile(file));
   throw new UsageError(
     `${files.join(", ")}: nothing would be learnt: none of ${examples.length} rows has a label among its first ${longest} tokens. \`graft inspect --tokens\` shows what is learnt; raise data.max_length, or check which column is which.`,
   );
 }
 
-function encodeRow(
-  { text = "", prompt, completion = "", messages }: Row,
-  tokenizer: TextTokenizer,
-  options: Omit<Encoding, "encode" | "decode"> & { readonly origin: string },
-): Example {
-  const encode = (text: string): readonly number[] => tokenizer.encode(text);
+function encodeLanguage({ text = "", prompt, completion = "", messages, origin }: Row, encoder: Encoder): Example {
+  const { tokenizer, end } = encoder;
+  const options: Encoding = { ...encoding(encoder), origin };
   const decode = (ids: readonly number[]): string => tokenizer.decode(ids, { special: true });
-  if (prompt !== undefined) return encodePair(prompt, completion, { ...options, encode, decode });
-  if (messages === undefined) return encodeText(text, { ...options, encode });
-  const { origin, end } = options;
+  if (prompt !== undefined) return encodePair(prompt, completion, { ...options, decode });
+  if (messages === undefined) return encodeText(text, options);
   if (tokenizer.chat === null)
     throw new UsageError(
       `${origin}: the model's tokenizer has no chat template, so nobody can say how chats are written. Add chat_template.jinja to its folder, or give prompt and completion.`,
@@ -77,28 +170,29 @@ function encodeRow(
   }
 }
 
-/** A running text that is being cut into examples. */
-interface RunningText {
-  /** The examples that further tokens fill. */
-  add(ids: readonly number[]): readonly Example[];
-  /** What is left at the end of the text; one token has nothing to predict. */
-  rest(): readonly Example[];
-}
-
-function runningText(length: number, origin: string): RunningText {
-  let [held, done]: [readonly number[], number] = [[], 0];
-  const block = (ids: readonly number[]): Example => {
-    const example = { ids, labels: ids, origin: `${origin}, tokens ${done} on` };
-    done += ids.length;
-    return example;
+/** Running texts, each cut into as many examples as it fills; a rest of one token has nothing to predict. */
+function* cutRunning(
+  rows: readonly Row[],
+  encoder: Encoder,
+  piece: NonNullable<TaskEncoder["piece"]>,
+): Generator<Example> {
+  const { tokenizer, maxLength } = encoder;
+  const room = maxLength - piece([], encoder).ids.length;
+  let [held, done, from]: [readonly number[], number, string] = [[], 0, ""];
+  const cut = function* (least: number): Generator<Example> {
+    while (held.length >= least) {
+      yield { ...piece(held.slice(0, room), encoder), origin: `${from}, tokens ${done} on` };
+      done += Math.min(room, held.length);
+      held = held.slice(room);
+    }
   };
-  return {
-    add(ids) {
-      const all = held.concat(ids);
-      const full = Math.floor(all.length / length);
-      held = all.slice(full * length);
-      return Array.from({ length: full }, (_, i) => block(all.slice(i * length, (i + 1) * length)));
-    },
-    rest: () => (held.length > 1 ? [block(held)] : []),
-  };
+  for (const { text = "", running, origin } of rows) {
+    if (running === "first") {
+      yield* cut(2);
+      [held, done, from] = [[], 0, origin];
+    }
+    held = held.concat(tokenizer.encode(text, { special: false }));
+    yield* cut(room);
+  }
+  yield* cut(2);
 }
