@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { buildModel, llama, randomBase, saveModel } from "@graftml/models";
+import { buildModel, llamas, randomBase, saveModel } from "@graftml/models";
 import { onTestFinished } from "vitest";
 
 const MAIN = join(import.meta.dirname, "../src/main.ts");
@@ -99,7 +99,9 @@ export async function project(run = RUN): Promise<string> {
     "tokens/tokenizer_config.json": JSON.stringify({ bos_token: "<s>", eos_token: "</s>" }),
   });
   const model = buildModel(config);
-  await saveModel(join(folder, "model"), model, randomBase(model, llama, 1), { companions: join(folder, "tokens") });
+  await saveModel(join(folder, "model"), model, randomBase(model, llamas[0]!, 1), {
+    companions: join(folder, "tokens"),
+  });
   return folder;
 }
 

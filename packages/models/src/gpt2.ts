@@ -6,19 +6,10 @@ import { type JsonObject, type Model, normal, type Scope } from "@graftml/peft";
 import { add, gather, reshape, split, type Tensor } from "@graftml/tensor";
 import { z } from "zod";
 import { absent, activation, only, rate, readConfig, size, unquantized } from "./config.ts";
+import { decoderHeads, decoderInputs } from "./decoder-heads.ts";
 import type { BuildOptions, Family } from "./family.ts";
-import {
-  activations,
-  attend,
-  embedding,
-  keyMask,
-  layer,
-  layerNorm,
-  linear,
-  positions,
-  residual,
-  tokenInputs,
-} from "./layers.ts";
+import { chooseHead } from "./heads.ts";
+import { activations, attend, embedding, keyMask, layer, layerNorm, linear, positions, residual } from "./layers.ts";
 
 const schema = z
   .object({
@@ -34,6 +25,7 @@ const schema = z
     embd_pdrop: absent(rate, 0.1),
     resid_pdrop: absent(rate, 0.1),
     attn_pdrop: absent(rate, 0.1),
+    classifier_dropout: rate.nullish(),
     scale_attn_weights: absent(z.boolean(), true),
     scale_attn_by_inverse_layer_idx: absent(z.boolean(), false),
     tie_word_embeddings: absent(z.boolean(), true),
@@ -92,20 +84,24 @@ const block = (s: Scope, h: Tensor, c: Gpt2Config, scores: Scores): Tensor =>
     return residual(mlp, "mlp", y, feedForward(mlp, layerNorm(s.at("ln_2"), y, c.layer_norm_epsilon), c));
   });
 
-function build(json: JsonObject, { task, dropout, file }: BuildOptions): Model {
-  const config = readConfig(schema, json, file);
-  const c =
-    dropout === "config" ? config : { ...config, embd_pdrop: dropout, resid_pdrop: dropout, attn_pdrop: dropout };
+function build(json: JsonObject, options: BuildOptions): Model {
+  const { dropout, file, task } = options;
+  const read = readConfig(schema, json, file);
+  const rates = { embd_pdrop: dropout, resid_pdrop: dropout, attn_pdrop: dropout, classifier_dropout: dropout };
+  const c = dropout === "config" ? read : { ...read, ...(rates as Record<keyof typeof rates, number>) }; // it is a number
   const { vocab_size: V, n_embd: D, n_positions: P, n_head: H } = c;
-  const tied = c.tie_word_embeddings ? { weight: "transformer.wte.weight" } : {};
+  const tied = c.tie_word_embeddings ? "transformer.wte.weight" : null;
+  const names = { name: "GPT2", causal: "GPT2LMHeadModel", tokens: "classifier" };
+  const heads = decoderHeads({ ...names, tied, dropout: c.classifier_dropout ?? null });
+  const { head, labels, config } = chooseHead(heads, "gpt2", json, options);
   const scaleOf = (i: number): number =>
     (c.scale_attn_weights ? Math.sqrt(H / D) : 1) / (c.scale_attn_by_inverse_layer_idx ? i + 1 : 1);
   return {
     info: {
       type: "gpt2",
-      architecture: "GPT2LMHeadModel",
+      architecture: head.architecture,
       task,
-      labels: 0,
+      labels,
       layers: c.n_layer,
       hidden: D,
       heads: H,
@@ -113,12 +109,13 @@ function build(json: JsonObject, { task, dropout, file }: BuildOptions): Model {
       headWidth: D / H,
       vocabulary: V,
       maxLength: P,
-      config: json,
+      config,
     },
-    inputs: (trace, size) => tokenInputs(trace, size, P),
+    inputs: (trace, size) => decoderInputs(trace, size, P, head),
     forward(scope, batch) {
       const s = scope.at("transformer");
-      const tokens = embedding(s.at("wte"), batch.ids, { rows: V, width: D, tied: c.tie_word_embeddings }); // [B, T', D]
+      const shared = tied !== null && head.outputs === "tokens";
+      const tokens = embedding(s.at("wte"), batch.ids, { rows: V, width: D, tied: shared }); // [B, T', D]
       const places = positions(s.at("wpe"), batch.positions, tokens); // [B or 1, T']
       const keys = { mask: keyMask(batch, tokens), packed: batch.packed ?? false };
       let h = layer(s.at("drop"), "embed", tokens, (x) => {
@@ -128,7 +125,7 @@ function build(json: JsonObject, { task, dropout, file }: BuildOptions): Model {
       for (let i = 0; i < c.n_layer; i++) h = block(s.at(`h.${i}`), h, c, { scale: scaleOf(i), ...keys });
       return layer(s.at("ln_f"), "unembed", h, (x) => layerNorm(s.at("ln_f"), x, c.layer_norm_epsilon));
     },
-    head: (scope, hidden) => linear(scope.at("lm_head"), hidden, { roles: ["unembed"], out: V, bias: false, ...tied }),
+    head: (scope, hidden, batch) => head.apply(scope, hidden, labels === 0 ? V : labels, batch),
   };
 }
 
@@ -137,6 +134,7 @@ export const gpt2: Family = {
   type: "gpt2",
   prefix: "transformer",
   computed: /(^|\.)attn\.(masked_)?bias$/,
+  otherHeads: /^(lm_head|score|classifier)\./,
   build,
   // What is added to the residual stream starts smaller in deeper models (Radford et al. 2019, §2.3).
   init: ({ path }, json, common) => {

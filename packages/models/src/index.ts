@@ -22,7 +22,7 @@ export {
   rmsNorm,
   tokenInputs,
 } from "./layers.ts";
-export { llama } from "./llama.ts";
+export { llamas } from "./llama.ts";
 export { type LoadedModel, loadModel, type LoadOptions, loadTokenizer } from "./load.ts";
 export { logitsOf, type Setup } from "./logits.ts";
 export { randomBase } from "./random.ts";

@@ -13,7 +13,9 @@ import {
   relu,
   reshape,
   rmsNorm as rmsNormOp,
+  scale,
   ShapeError,
+  shift,
   show,
   silu,
   tanh,
@@ -50,10 +52,10 @@ export interface LinearOptions {
 export const linear = (s: Scope, x: Tensor, options: LinearOptions): Tensor =>
   s.linear(x, { ...options, in: x.shape.at(-1) ?? 0 });
 
-/** Root-mean-square norm with the gain `weight`. [..., D] → [..., D] */
-export function rmsNorm(s: Scope, x: Tensor, eps: number): Tensor {
+/** Root-mean-square norm with the gain offset + `weight`. [..., D] → [..., D] */
+export function rmsNorm(s: Scope, x: Tensor, eps: number, { offset = 0 } = {}): Tensor {
   const gain = s.param("weight", x.shape.slice(-1), ["weight", "norm"]);
-  return s.trace.within(s.path, () => rmsNormOp(x, gain, { eps }));
+  return s.trace.within(s.path, () => rmsNormOp(x, offset === 0 ? gain : shift(gain, offset), { eps }));
 }
 
 /** Layer norm with the gain `weight` and the offset `bias`, both of role "norm" and those given. [..., D] → [..., D] */
@@ -72,16 +74,23 @@ export interface EmbeddingOptions {
   readonly tied?: boolean;
   /** Where its `weight` stands, if several places share one; default: where it is used. */
   readonly table?: Scope;
+  /** What its rows are multiplied by; default 1. */
+  readonly factor?: number;
 }
 
 /**
  * Rows of the token table: ids i32 [B, T] → [B, T', D]; T' > T where a method puts rows before them.
  * A table that is the head's weight too has both roles.
  */
-export const embedding = (s: Scope, ids: Tensor, { rows, width, tied = false, table = s }: EmbeddingOptions): Tensor =>
-  s.call("embedding", { roles: ["embed"], in: rows, out: width, weight: `${table.path}.weight` }, ids, (x) =>
-    gather(table.param("weight", [rows, width], ["weight", "embed", ...(tied ? ["unembed"] : [])]), x),
-  );
+export const embedding = (
+  s: Scope,
+  ids: Tensor,
+  { rows, width, tied = false, table = s, factor = 1 }: EmbeddingOptions,
+): Tensor =>
+  s.call("embedding", { roles: ["embed"], in: rows, out: width, weight: `${table.path}.weight` }, ids, (x) => {
+    const found = gather(table.param("weight", [rows, width], ["weight", "embed", ...(tied ? ["unembed"] : [])]), x);
+    return factor === 1 ? found : scale(found, factor);
+  });
 
 /** A map of hidden states that methods may wrap as a whole. [B, T, D] → [B, T, D] */
 export const layer = (
@@ -120,11 +129,11 @@ export interface AttendOptions {
 }
 
 /** softmax(scale · q kᵀ + bias) v over heads, behind the site where prefixes and caches join. → [B, T, H, E] */
-export function attend(s: Scope, heads: Heads, { scale, dropout: p = 0, role = "attn" }: AttendOptions): Tensor {
+export function attend(s: Scope, heads: Heads, { dropout: p = 0, role = "attn", ...options }: AttendOptions): Tensor {
   const [, , G = 0, E = 0] = heads.k.shape;
   const dropout = s.train && p > 0 ? { p, clock: s.clock(), name: `dropout ${s.path}` } : undefined;
   return s.call("attention", { roles: [role], in: E, out: G }, heads, ({ q, k, v, mask, causal, packed, bias }) =>
-    attention(q, k, v, mask, { causal, scale, packed, dropout }, bias?.(k.shape[1] ?? 0) ?? null),
+    attention(q, k, v, mask, { causal, scale: options.scale, packed, dropout }, bias?.(k.shape[1] ?? 0) ?? null),
   );
 }
 

@@ -1,25 +1,18 @@
 /**
- * @file Llama: pre-norm blocks of grouped-query attention with rotary positions and a gated feed-forward.
- * @see Touvron et al. 2023; HF `modeling_llama.py`.
+ * @file Llama and its relatives: pre-norm blocks of grouped-query attention with rotary positions and a gated feed-forward.
+ * @see Touvron et al. 2023; HF `modeling_llama.py`, and those of Mistral, Qwen2, Qwen3, SmolLM3 and Gemma.
  */
-import type { JsonObject, Model, Scope } from "@graftml/peft";
+import { type JsonObject, type Model, type Scope, zeros } from "@graftml/peft";
 import { mul, reshape, rope, type Tensor } from "@graftml/tensor";
 import { z } from "zod";
 import { absent, activation, only, rate, readConfig, size, unquantized } from "./config.ts";
+import { decoderHeads, decoderInputs } from "./decoder-heads.ts";
 import type { BuildOptions, Family } from "./family.ts";
-import {
-  activations,
-  attend,
-  embedding,
-  keyMask,
-  layer,
-  linear,
-  positions,
-  residual,
-  rmsNorm,
-  tokenInputs,
-} from "./layers.ts";
-import { rotaryTable } from "./rotary.ts";
+import { chooseHead } from "./heads.ts";
+import { activations, attend, embedding, keyMask, layer, linear, positions, residual, rmsNorm } from "./layers.ts";
+import { paddingAtZero } from "./random.ts";
+import { readBy, type Relative, relatives } from "./relatives.ts";
+import { rotaryKeys, rotaryScaling, rotaryTable } from "./rotary.ts";
 
 const schema = z
   .object({
@@ -33,29 +26,39 @@ const schema = z
     max_position_embeddings: size,
     hidden_act: absent(activation, "silu"),
     rms_norm_eps: absent(z.number().positive(), 1e-6),
-    rope_theta: absent(z.number().positive(), 10_000),
     attention_bias: absent(z.boolean(), false),
+    output_bias: z.boolean().nullish(),
     mlp_bias: absent(z.boolean(), false),
     attention_dropout: absent(rate, 0),
+    classifier_dropout: rate.nullish(),
     tie_word_embeddings: absent(z.boolean(), false),
-    rope_scaling: z.object({ rope_type: only("default"), type: only("default") }).nullish(),
-    // transformers 5 writes the base of the wavelengths here.
-    rope_parameters: z
-      .object({
-        rope_type: only("default"),
-        rope_theta: z.number().positive().nullish(),
-        partial_rotary_factor: only(1),
-      })
-      .nullish(),
+    rope_theta: absent(z.number().positive(), 10_000),
+    rope_scaling: rotaryKeys.nullish(),
+    rope_parameters: rotaryKeys.nullish(),
+    use_sliding_window: absent(z.boolean(), false),
+    sliding_window: size.nullish(),
+    layer_types: z.array(z.enum(["full_attention", "sliding_attention"])).nullish(),
+    no_rope_layers: z.array(z.union([z.literal(0), z.literal(1)])).nullish(),
+    no_rope_layer_interval: size.nullish(),
+    use_bidirectional_attention: only(false),
     pretraining_tp: only(1),
     quantization_config: unquantized,
   })
-  .transform((c) => ({
-    ...c,
-    num_key_value_heads: c.num_key_value_heads ?? c.num_attention_heads,
-    head_dim: c.head_dim ?? c.hidden_size / c.num_attention_heads,
-    rope_theta: c.rope_parameters?.rope_theta ?? c.rope_theta,
-  }))
+  .transform((c) => {
+    const rotary = c.rope_scaling ?? c.rope_parameters;
+    const slides = c.layer_types?.includes("sliding_attention") ?? c.use_sliding_window;
+    const longest = slides ? (c.sliding_window ?? Infinity) : Infinity;
+    return {
+      ...c,
+      num_key_value_heads: c.num_key_value_heads ?? c.num_attention_heads,
+      head_dim: c.head_dim ?? c.hidden_size / c.num_attention_heads,
+      output_bias: c.output_bias ?? c.attention_bias,
+      rope_theta: rotary?.theta ?? c.rope_theta,
+      rope_scaling: rotary == null ? undefined : rotaryScaling(rotary, c.max_position_embeddings),
+      // A sliding window hides nothing from a text that fits into it; longer ones are refused.
+      longest: Math.min(c.max_position_embeddings, longest),
+    };
+  })
   .refine((c) => c.head_dim % 2 === 0, {
     path: ["head_dim"],
     error: "must be even (hidden_size / num_attention_heads where it is absent)",
@@ -65,7 +68,7 @@ const schema = z
     error: "must divide num_attention_heads",
   });
 
-type LlamaConfig = z.output<typeof schema>;
+type LlamaConfig = z.output<typeof schema> & Relative;
 
 /** What every block is told of the sequence. */
 interface Sequence {
@@ -78,22 +81,33 @@ interface Sequence {
   readonly packed: boolean;
 }
 
-function selfAttention(s: Scope, h: Tensor, c: LlamaConfig, { positions, table, mask, packed }: Sequence): Tensor {
+/** Root-mean-square norm, with the gain that a relative stores less one. [..., D] → [..., D] */
+const norm = (s: Scope, x: Tensor, { rms_norm_eps, centred = false }: LlamaConfig): Tensor =>
+  rmsNorm(s, x, rms_norm_eps, { offset: centred ? 1 : 0 });
+
+function selfAttention(s: Scope, h: Tensor, c: LlamaConfig, i: number, sequence: Sequence): Tensor {
+  const { positions, table, mask, packed } = sequence;
   const [B = 0, T = 0, D = 0] = h.shape;
-  const { num_attention_heads: H, num_key_value_heads: G, head_dim: E, attention_bias: bias } = c;
-  const project = (name: string, role: string, heads: number): Tensor =>
-    reshape(linear(s.at(name), h, { roles: [role], out: heads * E, bias }), [B, T, heads, E]);
-  const rotate = (x: Tensor): Tensor => s.trace.within(s.path, () => rope(x, positions, table));
-  const q = rotate(project("q_proj", "attn.q", H)); // [B, T, H, E]
-  const k = rotate(project("k_proj", "attn.k", G)); // [B, T, G, E]
-  const v = project("v_proj", "attn.v", G); // [B, T, G, E]
-  const heads = attend(
-    s,
-    { q, k, v, mask, packed, causal: true },
-    { scale: 1 / Math.sqrt(E), dropout: c.attention_dropout },
-  );
-  return linear(s.at("o_proj"), reshape(heads, [B, T, H * E]), { roles: ["attn.o"], out: D, bias });
+  const { num_attention_heads: H, num_key_value_heads: G, head_dim: E } = c;
+  const project = (name: string, heads: number): Tensor => {
+    const options = { roles: [`attn.${name}`], out: heads * E, bias: c.attention_bias };
+    return reshape(linear(s.at(`${name}_proj`), h, options), [B, T, heads, E]);
+  };
+  const turn = (name: string, x: Tensor): Tensor => {
+    const normed = c.headNorms === true ? norm(s.at(`${name}_norm`), x, c) : x;
+    return rotates(c, i) ? s.trace.within(s.path, () => rope(normed, positions, table)) : normed;
+  };
+  const q = turn("q", project("q", H)); // [B, T, H, E]
+  const k = turn("k", project("k", G)); // [B, T, G, E]
+  const v = project("v", G); // [B, T, G, E]
+  const options = { scale: 1 / Math.sqrt(E), dropout: c.attention_dropout };
+  const heads = attend(s, { q, k, v, mask, packed, causal: true }, options); // [B, T, H, E]
+  return linear(s.at("o_proj"), reshape(heads, [B, T, H * E]), { roles: ["attn.o"], out: D, bias: c.output_bias });
 }
+
+/** Whether block i knows positions. */
+const rotates = ({ no_rope_layers: marks, no_rope_layer_interval: interval }: LlamaConfig, i: number): boolean =>
+  marks == null ? interval == null || (i + 1) % interval !== 0 : marks[i] !== 0;
 
 function feedForward(s: Scope, h: Tensor, c: LlamaConfig): Tensor {
   const { intermediate_size: F, mlp_bias: bias } = c;
@@ -103,69 +117,75 @@ function feedForward(s: Scope, h: Tensor, c: LlamaConfig): Tensor {
   return linear(s.at("down_proj"), inner, { roles: ["mlp.down"], out: c.hidden_size, bias });
 }
 
-const block = (s: Scope, h: Tensor, c: LlamaConfig, sequence: Sequence): Tensor =>
+const block = (s: Scope, h: Tensor, c: LlamaConfig, i: number, sequence: Sequence): Tensor =>
   layer(s, "block", h, (x) => {
     const [attn, mlp] = [s.at("self_attn"), s.at("mlp")];
-    const y = residual(
-      attn,
-      "attn",
-      x,
-      selfAttention(attn, rmsNorm(s.at("input_layernorm"), x, c.rms_norm_eps), c, sequence),
-    );
-    return residual(mlp, "mlp", y, feedForward(mlp, rmsNorm(s.at("post_attention_layernorm"), y, c.rms_norm_eps), c));
+    const y = residual(attn, "attn", x, selfAttention(attn, norm(s.at("input_layernorm"), x, c), c, i, sequence));
+    return residual(mlp, "mlp", y, feedForward(mlp, norm(s.at("post_attention_layernorm"), y, c), c));
   });
 
-function build(json: JsonObject, { task, dropout, file }: BuildOptions): Model {
-  const config = readConfig(schema, json, file);
-  const c = dropout === "config" ? config : { ...config, attention_dropout: dropout };
+function configOf(relative: Relative, json: JsonObject, { dropout, file }: BuildOptions): LlamaConfig {
+  const c = { ...readConfig(schema, readBy(relative, json), file), ...relative };
+  return dropout === "config" ? c : { ...c, attention_dropout: dropout, classifier_dropout: dropout };
+}
+
+function build(type: string, relative: Relative, json: JsonObject, options: BuildOptions): Model {
+  const c = configOf(relative, json, options);
   const { vocab_size: V, hidden_size: D, max_position_embeddings: P } = c;
-  const tied = c.tie_word_embeddings ? { weight: "model.embed_tokens.weight" } : {};
+  const table = "model.embed_tokens";
+  const tied = c.tie_word_embeddings ? `${table}.weight` : null;
+  const { name, classifier_dropout: dropout = null } = c;
+  const heads = decoderHeads({ name, tied, tokens: "score", dropout });
+  const { head, labels, config } = chooseHead(heads, type, json, options);
   return {
     info: {
-      type: "llama",
-      architecture: "LlamaForCausalLM",
-      task,
-      labels: 0,
+      type,
+      architecture: head.architecture,
+      task: options.task,
+      labels,
       layers: c.num_hidden_layers,
       hidden: D,
       heads: c.num_attention_heads,
       keyHeads: c.num_key_value_heads,
       headWidth: c.head_dim,
       vocabulary: V,
-      maxLength: P,
-      config: json,
+      maxLength: c.longest,
+      config,
     },
-    inputs: (trace, size) => tokenInputs(trace, size, P),
+    inputs: (trace, size) => decoderInputs(trace, size, c.longest, head),
     forward(scope, batch) {
       const s = scope.at("model");
-      const tokens = embedding(s.at("embed_tokens"), batch.ids, { rows: V, width: D, tied: c.tie_word_embeddings }); // [B, T', D]
+      const tokens = embedding(s.at("embed_tokens"), batch.ids, {
+        rows: V,
+        width: D,
+        tied: tied !== null && head.outputs === "tokens",
+        factor: c.centred === true ? Math.fround(Math.sqrt(D)) : 1,
+      }); // [B, T', D]
       const sequence: Sequence = {
         positions: positions(s.at("rotary_emb"), batch.positions, tokens),
-        table: rotaryTable(s.trace, { positions: P, width: c.head_dim, theta: c.rope_theta }),
+        table: rotaryTable(s.trace, { positions: P, width: c.head_dim, theta: c.rope_theta, scaling: c.rope_scaling }),
         mask: keyMask(batch, tokens),
         packed: batch.packed ?? false,
       };
       let h = layer(s.at("embed_tokens"), "embed", tokens, (x) => x);
-      for (let i = 0; i < c.num_hidden_layers; i++) h = block(s.at(`layers.${i}`), h, c, sequence);
-      return layer(s.at("norm"), "unembed", h, (x) => rmsNorm(s.at("norm"), x, c.rms_norm_eps));
+      for (let i = 0; i < c.num_hidden_layers; i++) h = block(s.at(`layers.${i}`), h, c, i, sequence);
+      return layer(s.at("norm"), "unembed", h, (x) => norm(s.at("norm"), x, c));
     },
-    head: (scope, hidden) => linear(scope.at("lm_head"), hidden, { roles: ["unembed"], out: V, bias: false, ...tied }),
+    head: (scope, hidden, batch) => head.apply(scope, hidden, labels === 0 ? V : labels, batch),
   };
 }
 
-/** Llama and what shares its forward pass: Llama 2, TinyLlama, SmolLM. */
-export const llama: Family = {
-  type: "llama",
+const padding = paddingAtZero(null, "model.embed_tokens.weight");
+
+const familyOf = (type: string, relative: Relative): Family => ({
+  type,
   prefix: "model",
   computed: /(^|\.)rotary_emb\.inv_freq$/,
-  build,
-  // torch keeps the row of the padding token at zero.
-  init: ({ roles }, { pad_token_id: pad }, common) =>
-    roles.includes("embed") && typeof pad === "number"
-      ? async (shape, rng, base) => {
-          const values = Float32Array.from(await common(shape, rng, base));
-          const width = shape[1] ?? 0;
-          return values.fill(0, pad * width, (pad + 1) * width);
-        }
-      : common,
-};
+  otherHeads: /^(lm_head|score)\./,
+  build: (json, options) => build(type, relative, json, options),
+  init: (parameter, json, common) =>
+    relative.centred === true && parameter.roles.includes("norm") ? zeros : padding(parameter, json, common),
+});
+
+/** Llama 2 and 3, TinyLlama, SmolLM; Mistral; Qwen2 and 2.5; Qwen3; SmolLM3; Gemma. */
+export const llamas: readonly Family[] = Object.entries(relatives).map(([type, relative]) => familyOf(type, relative));

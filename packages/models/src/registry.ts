@@ -5,12 +5,22 @@ import { deberta, debertaV2 } from "./deberta.ts";
 import { distilbert } from "./distilbert.ts";
 import type { BuildOptions, Family } from "./family.ts";
 import { gpt2 } from "./gpt2.ts";
-import { llama } from "./llama.ts";
+import { llamas } from "./llama.ts";
 import { roberta, xlmRoberta } from "./roberta.ts";
 import { t5 } from "./t5.ts";
 
 /** The families of this package. */
-export const families: readonly Family[] = [llama, gpt2, t5, bert, roberta, xlmRoberta, distilbert, deberta, debertaV2];
+export const families: readonly Family[] = [
+  ...llamas,
+  gpt2,
+  t5,
+  bert,
+  roberta,
+  xlmRoberta,
+  distilbert,
+  deberta,
+  debertaV2,
+];
 
 /**
  * The family of a configuration.

@@ -24,6 +24,10 @@ export interface Golden {
 
 /** Decoders. */
 export const decoders = ["llama", "llama-tied", "gpt2", "gpt2-untied"] as const;
+/** Relatives of Llama, and ways of scaling rotary positions. */
+export const relatives = ["mistral", "qwen2", "qwen3", "smollm3", "gemma", "llama3", "llama-linear"] as const;
+/** Decoders that judge texts and tokens. */
+export const judges = ["llama-score", "llama-tokens", "gpt2-score", "gpt2-tokens"] as const;
 /** Encoder-decoders. */
 export const seq2seq = ["t5", "t5-untied", "t5-tied-unscaled"] as const;
 /** Encoders, with each of their heads. */

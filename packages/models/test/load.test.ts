@@ -132,7 +132,11 @@ describe("loadModel refuses", () => {
     ["a folder without config.json", { files: { "config.json": null } }, /config\.json cannot be read/],
     ["a config.json that is not JSON", { files: { "config.json": "{" } }, /config\.json is not JSON/],
     ["a config.json that is no object", { files: { "config.json": "[]" } }, /config\.json must hold a JSON object/],
-    ["an unknown model type", { config: { model_type: "gpt9" } }, /model_type "gpt9"; known are "llama", "gpt2"/],
+    [
+      "an unknown model type",
+      { config: { model_type: "gpt9" } },
+      /model_type "gpt9"; known are "llama", "mistral", .*"gpt2"/,
+    ],
     ["no model type", { config: { model_type: undefined } }, /no model_type/],
     [
       "a missing size",
@@ -144,15 +148,15 @@ describe("loadModel refuses", () => {
     [
       "scaled rotary positions",
       { config: { rope_scaling: { rope_type: "yarn", factor: 4 } } },
-      /rope_scaling\.rope_type: only "default" is supported; found "yarn"/,
+      /rope_scaling\.rope_type: .*"default"\|"linear"\|"llama3".*; found "yarn"/,
     ],
     [
-      "scaled rotary parameters",
-      { config: { rope_parameters: { rope_type: "llama3" } } },
-      /rope_parameters\.rope_type/,
+      "scaled rotary parameters that lack a key",
+      { config: { rope_parameters: { rope_type: "llama3", factor: 8, low_freq_factor: 1 } } },
+      /rope_parameters\.high_freq_factor: rope_type "llama3" needs it/,
     ],
     ["tensor-parallel pretraining", { config: { pretraining_tp: 2 } }, /pretraining_tp: only 1 is supported; found 2/],
-    ["quantized weights", { config: { quantization_config: { bits: 4 } } }, /quantization_config: .*already quantized/],
+    ["quantized weights", { config: { quantization_config: { bits: 4 } } }, /its weights are quantized by undefined; no package/],
     [
       "heads that do not divide",
       { config: { num_key_value_heads: 3 } },
