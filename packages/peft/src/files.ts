@@ -1,11 +1,11 @@
 /** @file Files and folders on disk: the one file of this package that needs Node. */
 // oxlint-disable no-restricted-imports -- an entry point of its own ("@graftml/peft/files"), which browsers do not load
-import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Adapter, AdaptOptions } from "./adapt.ts";
+import { type AdapterFormat, type FileContent, type Folder, readJson, readTensors } from "./adapter-format.ts";
 import { StateError } from "./errors.ts";
-import { widenHalf } from "./half.ts";
-import type { JsonObject, NamedValues, ShapedValues } from "./interchange.ts";
+import type { NamedValues } from "./interchange.ts";
 import type { Model } from "./model.ts";
 import { type ByteSource, writeSafetensors } from "./safetensors.ts";
 import {
@@ -16,7 +16,6 @@ import {
   encodeAdapter,
   type EncodeOptions,
 } from "./state.ts";
-import { openSafetensors } from "./tensor-file.ts";
 
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | null)?.code;
 
@@ -57,7 +56,7 @@ export async function fileSource(path: string): Promise<ByteSource> {
 }
 
 /** Content of a file to be written: text, bytes, or bytes piece by piece. */
-export type Content = string | Uint8Array | AsyncIterable<Uint8Array>;
+export type Content = FileContent;
 
 /**
  * Writes a folder whole or not at all: its files go to a new folder beside it, are flushed to the disk, and the new folder
@@ -147,38 +146,57 @@ export function adapterContents({ config, tensors }: AdapterFiles): Readonly<Rec
 
 const CONFIG = "adapter_config.json";
 const TENSORS = "adapter_model.safetensors";
+/** The second is how PEFT saved before 0.7. */
+const WEIGHTS = [TENSORS, "adapter_model.bin"];
 
 /**
- * Reads an adapter's folder and resolves it on a model.
+ * What lies in a folder, or a single file.
+ * @throws {StateError} if there is neither.
+ */
+export async function openFolder(path: string): Promise<Folder> {
+  const found = await stat(path).catch((cause: unknown) => {
+    throw new StateError(`there is no folder or file ${path}.`, { cause });
+  });
+  const [at, names] = found.isDirectory() ? [path, await readdir(path)] : [dirname(path), [basename(path)]];
+  return { path, names, open: (name) => fileSource(join(at, name)) };
+}
+
+/** Hugging Face PEFT's layout, which is ours too. */
+export const peftFormat: AdapterFormat = {
+  name: "peft",
+  recognises: async ({ names }) => names.includes(CONFIG) && names.some((name) => WEIGHTS.includes(name)),
+  read: async (folder, model, methods, options) => {
+    // What is missing is said by the name that files have today.
+    const weights = WEIGHTS.find((name) => folder.names.includes(name)) ?? TENSORS;
+    const files = { config: await readJson(folder, CONFIG), tensors: await readTensors(folder, weights) };
+    return decodeAdapter(files, model, methods, options);
+  },
+  write: (adapter, model, state, { base }) => adapterContents(encodeAdapter(adapter, model, state, { base })),
+};
+
+/** The first format that recognises a folder, or PEFT's: it says best what is missing. */
+export async function formatOf(folder: Folder, formats: readonly AdapterFormat[]): Promise<AdapterFormat> {
+  for (const format of formats) if (await format.recognises(folder)) return format;
+  return peftFormat;
+}
+
+/** How an adapter's folder is read. */
+export interface LoadAdapterOptions extends AdaptOptions {
+  /** Other tools' formats to recognise; PEFT's always is. */
+  readonly formats?: readonly AdapterFormat[] | undefined;
+}
+
+/**
+ * Reads an adapter's folder, or its only file, and resolves it on a model.
  * @throws {ConfigError} if its method is not among `methods`, or its configuration cannot be.
  * @throws {StateError} if a file is missing or damaged, or does not fit the model.
  */
 export async function loadAdapter<Batch>(
-  folder: string,
+  path: string,
   model: Model<Batch>,
   methods: readonly AnyMethod[],
-  options?: AdaptOptions,
+  { formats = [], ...options }: LoadAdapterOptions = {},
 ): Promise<Loaded> {
-  const config = await readJson(join(folder, CONFIG));
-  const file = await openSafetensors(await fileSource(join(folder, TENSORS)));
-  const tensors = new Map<string, ShapedValues>();
-  for (const [name, { shape }] of file.tensors) {
-    const source = await file.read(name);
-    tensors.set(name, { shape, values: source instanceof Uint16Array ? widenHalf(source) : Float32Array.from(source) });
-  }
-  return decodeAdapter({ config, tensors }, model, methods, options);
-}
-
-async function readJson(path: string): Promise<JsonObject> {
-  const { size, read } = await fileSource(path);
-  const text = new TextDecoder().decode(await read(0, size));
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new StateError(`${path} is not JSON: ${cause instanceof Error ? cause.message : ""}`, { cause });
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new StateError(`${path} is not a JSON object.`);
-  return value as JsonObject;
+  const folder = await openFolder(path);
+  return (await formatOf(folder, formats)).read(folder, model, methods, options);
 }

@@ -4,6 +4,14 @@ export { adapt, type Adapter, type AdaptOptions, census, sites } from "./adapt.t
 export { type Cost, costOf } from "./cost.ts";
 export { AdaptError, ConfigError, NotMergeable, StateError, TargetError } from "./errors.ts";
 export type { CheckpointFormat, CheckpointWriter, OpenedCheckpoint } from "./checkpoint-format.ts";
+export {
+  type AdapterFormat,
+  type FileContent,
+  type Folder,
+  readJson,
+  readTensors,
+  type WriteOptions,
+} from "./adapter-format.ts";
 export { widenHalf } from "./half.ts";
 export { copyOf, type Init, kaimingUniform, normal, ones, type Rng, rngOf, uniformWithin, zeros } from "./init.ts";
 export type { Interchange, InterchangeContext, JsonObject, NamedValues, ShapedValues } from "./interchange.ts";

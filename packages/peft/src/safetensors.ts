@@ -16,7 +16,7 @@ export interface ByteSource {
 }
 
 /** Bytes of one element of every type that the format knows. */
-const widths = {
+export const fileTypeWidths = {
   BOOL: 1,
   U8: 1,
   I8: 1,
@@ -35,10 +35,10 @@ const widths = {
 } as const;
 
 /** Name of an element type in a file. */
-export type FileType = keyof typeof widths;
+export type FileType = keyof typeof fileTypeWidths;
 
 /** Bytes of one element. */
-export const widthOf = (type: FileType): number => widths[type];
+export const widthOf = (type: FileType): number => fileTypeWidths[type];
 
 /** Where a tensor lies in a file. */
 export interface TensorEntry {
@@ -126,9 +126,9 @@ const isCount = (x: unknown): x is number => Number.isSafeInteger(x) && Number(x
 
 function entryOf(file: string, name: string, value: unknown, start: number): TensorEntry {
   const { dtype, shape, data_offsets: range } = (value ?? {}) as Readonly<Record<string, unknown>>; // fields are checked below
-  if (typeof dtype !== "string" || !Object.hasOwn(widths, dtype))
+  if (typeof dtype !== "string" || !Object.hasOwn(fileTypeWidths, dtype))
     throw new StateError(
-      `${file}: ${name} has type ${JSON.stringify(dtype)}; known are ${Object.keys(widths).join(", ")}.`,
+      `${file}: ${name} has type ${JSON.stringify(dtype)}; known are ${Object.keys(fileTypeWidths).join(", ")}.`,
     );
   if (!Array.isArray(shape) || !shape.every(isCount))
     throw new StateError(`${file}: ${name} has shape ${JSON.stringify(shape)}; a list of lengths is expected.`);
@@ -136,7 +136,7 @@ function entryOf(file: string, name: string, value: unknown, start: number): Ten
   if (!isCount(begin) || !isCount(end) || end < begin)
     throw new StateError(`${file}: ${name} has data_offsets ${JSON.stringify(range)}; [begin, end] is expected.`);
   const type = dtype as FileType; // hasOwn says so
-  const bytes = sizeOf(shape) * widths[type];
+  const bytes = sizeOf(shape) * fileTypeWidths[type];
   if (end - begin !== bytes)
     throw new StateError(
       `${file}: ${name} (${type} ${show(shape)}) takes ${bytes} bytes, its data_offsets give it ${end - begin}.`,
@@ -161,8 +161,10 @@ export async function* writeSafetensors(
   tensors: readonly TensorToWrite[],
   metadata: Readonly<Record<string, string>> = { format: "pt" },
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const ordered = tensors.toSorted((a, b) => widths[b.dtype] - widths[a.dtype] || (a.name < b.name ? -1 : 1));
-  const bytesOf = ({ dtype, shape }: TensorToWrite): number => sizeOf(shape) * widths[dtype];
+  const ordered = tensors.toSorted(
+    (a, b) => fileTypeWidths[b.dtype] - fileTypeWidths[a.dtype] || (a.name < b.name ? -1 : 1),
+  );
+  const bytesOf = ({ dtype, shape }: TensorToWrite): number => sizeOf(shape) * fileTypeWidths[dtype];
   let end = 0;
   const entries = ordered.map((t) => [
     t.name,

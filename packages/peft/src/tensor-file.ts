@@ -104,7 +104,8 @@ const decoders: Partial<Readonly<Record<FileType, Decoder>>> = {
     }),
 };
 
-function decode(where: string, { dtype, shape }: TensorEntry, bytes: Uint8Array<ArrayBuffer>): Source {
+/** Values of a tensor from its bytes. @throws {StateError} if its type cannot be read. */
+export function decode(where: string, { dtype, shape }: TensorEntry, bytes: Uint8Array<ArrayBuffer>): Source {
   const decoder = decoders[dtype];
   if (decoder === undefined)
     throw new StateError(
