@@ -121,6 +121,8 @@ export const bert: Family = {
   prefix: "bert",
   computed: /(^|\.)embeddings\.position_ids$/,
   otherHeads: /^(cls|classifier|qa_outputs)\.|(^|\.)pooler\./,
+  // Converted from TensorFlow, the first files name the parts of norms as their paper does.
+  rename: (name) => name.replace(/LayerNorm\.gamma$/, "LayerNorm.weight").replace(/LayerNorm\.beta$/, "LayerNorm.bias"),
   build(json, options) {
     const c = bertConfig(json, options);
     return encoderModel(

@@ -8,6 +8,7 @@ import { gpt2 } from "./gpt2.ts";
 import { llamas } from "./llama.ts";
 import { roberta, xlmRoberta } from "./roberta.ts";
 import { t5 } from "./t5.ts";
+import { vit } from "./vit.ts";
 
 /** The families of this package. */
 export const families: readonly Family[] = [
@@ -20,6 +21,7 @@ export const families: readonly Family[] = [
   distilbert,
   deberta,
   debertaV2,
+  vit,
 ];
 
 /**

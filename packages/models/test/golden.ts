@@ -51,6 +51,8 @@ export const encoders = [
   "deberta-v2-tokens-legacy",
   "deberta-v2-classes",
   "deberta-v2-tags",
+  "vit-classes",
+  "vit-gray",
 ] as const;
 
 /** The folder of a case. */
