@@ -38,7 +38,7 @@ function subjectOf(
   const model = tinyLlama();
   const rig = { model, base: randomBase(model), runtime: hostRuntime() };
   const tolerance = { logits: 1e-5, gradients: 1e-6 };
-  return { method, adapted: method(), adapter: adapt(model, [method()]), companions: [], rig, tolerance };
+  return { method, adapted: method(), adapter: adapt(model, [method()]), companions: [], rig, tolerance, lr: 0.03 };
 }
 
 const all = [...attaching, ...starting, ...training, accumulating, ...keeping, mergeable, ...merging];

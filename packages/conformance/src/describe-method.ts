@@ -35,6 +35,8 @@ export interface DescribeOptions {
   readonly models?: readonly Model[];
   /** What does not hold of it, and why: a reason that is printed. */
   readonly except?: Readonly<Partial<Record<Exception, string>>>;
+  /** Learning rate at which it learns in a few steps; default 0.03. What starts far from anything learnt wants more. */
+  readonly lr?: number;
   /** The method's README, which is to show the table of its keys that `configTable` makes. */
   readonly readme?: URL;
   /** What to run on; the f64 interpreter if absent. It is opened once and disposed of at the end. */
@@ -56,6 +58,7 @@ export function describeMethod<Input>(
     with: companions = [],
     models = [tinyLlama(), tinyGpt2(), tinyBert(), tinyT5()],
     except = {},
+    lr = 0.03,
     readme,
     runtime: open,
   }: DescribeOptions = {},
@@ -85,6 +88,7 @@ export function describeMethod<Input>(
             adapter,
             companions,
             tolerance,
+            lr,
             rig: { model, base, runtime },
           });
           for (const property of propertiesOf(model, method, adapter, companions, except)) {

@@ -37,6 +37,8 @@ export interface Subject {
   /** Model and weights; the runtime is there once tests run. */
   readonly rig: Rig;
   readonly tolerance: Tolerance;
+  /** Learning rate at which it learns in a few steps. */
+  readonly lr: number;
 }
 
 /** How far two ways to compute the same may lie apart. */

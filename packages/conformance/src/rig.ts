@@ -10,11 +10,13 @@ import {
   mixed,
   type Model,
   type NamedValues,
+  nameWithin,
   openScope,
   predict,
   type Owned,
   readState,
   rngOf,
+  type ShapedValues,
   type Scope,
   storedType,
   type TrainableBucket,
@@ -80,16 +82,16 @@ export async function withStore<R>(
 export const started = (rig: Rig, adapter: Adapter, seed = 0): Promise<Loaded> =>
   withStore(rig, [{ adapter, seed }], async (store) => ({ adapter, state: await readState(store, adapter) }));
 
-/** The same adapter with noise on every value, so that nothing is zero and nothing is the base's by chance. */
-export const shaken = ({ adapter, state }: Loaded, seed = 1): Loaded => ({
-  adapter,
-  state: new Map(
-    Array.from(state, ([name, { shape, values }]) => {
-      const rng = rngOf(seed, name);
-      return [name, { shape, values: Float32Array.from(values, (v: number) => v + rng.normal() / 4) }];
-    }),
-  ),
-});
+/** The same adapter with noise on all that it trains, so that nothing is zero and nothing is the base's by chance. */
+export function shaken({ adapter, state }: Loaded, seed = 1): Loaded {
+  const trainable = new Set(adapter.owned.flatMap((o) => (o.trainable ? [nameWithin(adapter, o.name)] : [])));
+  const shake = ([name, value]: readonly [string, ShapedValues]): readonly [string, ShapedValues] => {
+    const rng = rngOf(seed, name);
+    const noise = (v: number): number => (trainable.has(name) ? v + rng.normal() / 4 : v);
+    return [name, { ...value, values: Float32Array.from(value.values, noise) }];
+  };
+  return { adapter, state: new Map(Array.from(state, shake)) };
+}
 
 /** A scope over the model with the adapters around it, recomputing its blocks on the way back if told to. */
 function scopeOf({ model, base }: Rig, trace: Trace, attached: readonly Attached[], options: PassOptions): Scope {

@@ -35,8 +35,7 @@ export async function fileSource(path: string): Promise<ByteSource> {
   return {
     name: path,
     size,
-    read: async (offset, length) => {
-      const bytes = new Uint8Array(length);
+    read: async (offset, length, bytes = new Uint8Array(length)) => {
       const file = await open(path);
       try {
         for (let done = 0; done < length;) {
@@ -137,8 +136,10 @@ export async function saveAdapter<Batch>(
 
 /** Names and contents of an adapter's two files, for `writeFolder`. */
 export function adapterContents({ config, tensors }: AdapterFiles): Readonly<Record<string, Content>> {
-  const entries = [...tensors].map(
-    ([name, { shape, values }]) => ({ name, dtype: "F32", shape, data: () => Float32Array.from(values) }) as const,
+  const entries = [...tensors].map(([name, { shape, values, whole = false }]) =>
+    whole
+      ? ({ name, dtype: "I32", shape, data: () => Int32Array.from(values) } as const)
+      : ({ name, dtype: "F32", shape, data: () => Float32Array.from(values) } as const),
   );
   const sorted = Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)));
   return { [CONFIG]: `${JSON.stringify(sorted, null, 2)}\n`, [TENSORS]: writeSafetensors(entries) };

@@ -10,6 +10,8 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 export interface ShapedValues {
   readonly shape: Shape;
   readonly values: Values;
+  /** Whether a file holds them as 32-bit integers: the places of a sparse change. Default false. */
+  readonly whole?: boolean;
 }
 
 /** Named values with their shapes. */
@@ -27,9 +29,9 @@ export interface Interchange<C> {
   /** "LORA" */
   readonly peftType: string;
   /** Whether PEFT's files can say this; default: always. What they cannot is saved in files of ours. */
-  holds?(config: C, context: InterchangeContext): boolean;
+  holds?(config: C, context: InterchangeContext, owned: NamedValues): boolean;
   /** The method's part of adapter_config.json. */
-  toConfig(config: C, context: InterchangeContext): JsonObject;
+  toConfig(config: C, context: InterchangeContext, owned: NamedValues): JsonObject;
   /** The method's configuration from adapter_config.json; the result is validated like a user's. */
   fromConfig(json: JsonObject, context: InterchangeContext): Record<string, unknown>;
   /** What stands before every name in the file; default "base_model.model.", PEFT's wrapper and its tuner. */
@@ -42,6 +44,6 @@ export interface Interchange<C> {
    */
   readonly tensors?: {
     pack(owned: NamedValues, context: InterchangeContext): NamedValues;
-    unpack(file: NamedValues, context: InterchangeContext): NamedValues;
+    unpack(file: NamedValues, context: InterchangeContext, config: C): NamedValues;
   };
 }

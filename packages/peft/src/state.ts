@@ -69,7 +69,7 @@ export function encodeAdapter<Batch>(
   const context = contextOf(model);
   const theirs = others.length === 0 ? first?.method.interchange : undefined;
   // The interchange is the method's own and so is the configuration: Adapted has forgotten their common type.
-  const interchange = theirs?.holds?.(first?.config as never, context) === false ? undefined : theirs;
+  const interchange = theirs?.holds?.(first?.config as never, context, state) === false ? undefined : theirs;
   if (first !== undefined && interchange !== undefined) {
     const { prefix = PREFIX, modulesPrefix = PREFIX, peftType, tensors } = interchange;
     const parameters = new Set(context.sites.flatMap((s) => (s.kind === "param" ? [s.path] : [])));
@@ -78,7 +78,7 @@ export function encodeAdapter<Batch>(
     return {
       config: {
         ...common,
-        ...interchange.toConfig(first.config as never, context), // as above
+        ...interchange.toConfig(first.config as never, context, own), // as above
         modules_to_save: adapter.modules.length > 0 ? adapter.modules : null,
         peft_type: peftType,
         peft_version: PEFT_VERSION,
@@ -149,8 +149,9 @@ export function decodeAdapter<Batch>(
   const saved = savedIn(files);
   const [modules, own] = partition(tensors, (name) => inModules(saved, name));
   const bare = renamed(own, (name) => (name.startsWith(prefix) ? name.slice(prefix.length) : name));
+  // The configuration is of the interchange's own method, whose type Adapted has forgotten.
   const values = new Map([
-    ...(interchange.tensors?.unpack(bare, context) ?? bare),
+    ...(interchange.tensors?.unpack(bare, context, adapted.config as never) ?? bare),
     ...renamed(modules, (name) => name.replace(modulesPrefix, "").replace(/\.modules_to_save(\.[^.]+)?/, "")),
   ]);
   return withState(adapt(model, [adapted], { ...options, modules: saved }), values);

@@ -6,7 +6,7 @@ import type { Kind, Site } from "./site.ts";
 
 /**
  * Which sites a method attaches to: roles ("attn.q") and path suffixes ("q_proj", "mlp.up_proj"); "all-linear" (every linear
- * but the output embedding); "*"; one string that is none of these is a regular expression for the whole path, as in PEFT; or
+ * but the output embedding and a task's head); "*"; one string that is none of these is a regular expression for the whole path, as in PEFT; or
  * a predicate.
  */
 export type Target = string | readonly string[] | ((site: Site, model: ModelInfo) => boolean);
@@ -14,7 +14,7 @@ export type Target = string | readonly string[] | ((site: Site, model: ModelInfo
 /** Whether one word of a target names the site. */
 function names(word: string, site: Site): boolean {
   if (word === "*") return true;
-  if (word === "all-linear") return site.kind === "linear" && !site.roles.includes("unembed");
+  if (word === "all-linear") return site.kind === "linear" && !["unembed", "head"].some((r) => site.roles.includes(r));
   return site.roles.includes(word) || site.path === word || site.path.endsWith(`.${word}`);
 }
 

@@ -1,0 +1,2 @@
+/** @file The public surface of @graftml/diffprune. */
+export { diffprune } from "./diffprune.ts";
