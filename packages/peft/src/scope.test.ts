@@ -135,7 +135,7 @@ describe("what a wrap can do besides arithmetic", () => {
       ),
     );
     expect([...scalars.keys()]).toEqual([0, 1].map((i) => `default/model.layers.${i}.mlp.up_proj.heat`));
-    expect([...scalars.values()].map((at) => at({ step: 3, steps: 4 }))).toEqual([0.75, 0.75]);
+    expect([...scalars.values()].map((at) => at({ step: 3, steps: 4, perEpoch: 2 }))).toEqual([0.75, 0.75]);
   });
 
   it("has noise that is one place's own, and another at every step", async () => {
