@@ -17,6 +17,7 @@ export {
   add,
   cast,
   clamp,
+  detach,
   div,
   elementwise,
   exp,
@@ -53,6 +54,7 @@ export type { ProfileRow } from "./runtime/profile.ts";
 export type {
   Bucket,
   Declaration,
+  Given,
   Member,
   MemoryPlan,
   Outputs,

@@ -85,7 +85,8 @@ const fillOp = elementwise<{ readonly value: number; readonly shape: Shape }>({
 });
 const fillShaped: typeof fillOp = { ...fillOp, infer: (_, { shape }) => [{ shape, dtype: "f32" }] };
 
-const addOp = elementwise<None>({
+/** a + b. */
+export const addOp = elementwise<None>({
   name: "add",
   f: ([a, b]) => a! + b!,
   wgsl: ([a, b]) => `(${a} + ${b})`,
@@ -149,6 +150,12 @@ const affineOp = elementwise<{ readonly scale: number; readonly shift: number }>
         ? `(${x} + ${literal(shift)})`
         : `(${x} * ${literal(s)} + ${literal(shift)})`,
   vjp: (g, _, { attrs }) => (attrs.scale === 1 ? g : scale(g, attrs.scale)),
+});
+const detachOp = elementwise<None>({
+  name: "detach",
+  f: ([x]) => x!,
+  wgsl: ([x]) => x ?? "",
+  vjp: () => null,
 });
 const castOp: Op<{ readonly to: "f32" | "i32" }> = {
   ...elementwise<{ readonly to: "f32" | "i32" }>({
@@ -226,6 +233,8 @@ export const scale = (x: Tensor, factor: number): Tensor => apply(affineOp, [x],
 export const shift = (x: Tensor, term: number): Tensor => apply(affineOp, [x], { scale: 1, shift: term });
 /** The same values as another type; to i32 by truncation. */
 export const cast = (x: Tensor, to: "f32" | "i32"): Tensor => (x.dtype === to ? x : apply(castOp, [x], { to }));
+/** x as a constant: no gradient goes through it. */
+export const detach = (x: Tensor): Tensor => apply(detachOp, [x], none);
 /** eˣ */
 export const exp = (x: Tensor): Tensor => apply(expOp, [x], none);
 /** Natural logarithm. */
