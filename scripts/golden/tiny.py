@@ -5,7 +5,7 @@ Weights are f32 and steps are computed in f64, so that a test can be strict. Row
 
 import torch
 from safetensors.torch import save_file
-from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 SIZES = {"vocab_size": 64, "initializer_range": 0.3}
 STEPS, ROWS, LENGTH, LR, CLIP = 20, 4, 8, 1e-2, 1.0
@@ -35,7 +35,7 @@ MODELS = {
             **SIZES,
         )
     ),
-    "bert": lambda: BertForMaskedLM(
+    "bert": lambda: BertForSequenceClassification(
         BertConfig(
             hidden_size=16,
             intermediate_size=24,
@@ -44,6 +44,7 @@ MODELS = {
             max_position_embeddings=32,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
+            num_labels=3,
             **SIZES,
         )
     ),
@@ -54,6 +55,7 @@ def make(name):
     """A model of always the same weights, with gains and biases that are not their defaults."""
     torch.manual_seed(0)
     model = MODELS[name]()
+    model.config.architectures = [type(model).__name__]
     for parameter in model.parameters():
         if parameter.dim() == 1:
             parameter.data += 0.2 * torch.randn(parameter.shape)
@@ -71,17 +73,28 @@ def rows():
     return torch.randint(0, SIZES["vocab_size"], (STEPS, ROWS, LENGTH), generator=torch.Generator().manual_seed(1))
 
 
-def train(model, labels=None):
-    """Loss and gradient norm of every step; every token is a label unless `labels` says otherwise."""
+def labels(model, ids):
+    """Every token, or of a classifier one label for each row, which its first token decides."""
+    return ids[:, 0] % model.config.num_labels if "Classification" in model.config.architectures[0] else ids
+
+
+def adamw(model):
+    """The optimizer of all steps, on everything that is trained."""
+    return torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=LR, weight_decay=0.0)
+
+
+def train(model, optimizer_of=adamw, after_step=lambda step: None):
+    """Loss and gradient norm of every step."""
     model = model.double().train()
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=LR, weight_decay=0.0)
+    optimizer = optimizer_of(model)
     losses, norms = [], []
     for step, ids in enumerate(rows()):
-        loss = model(input_ids=ids, labels=ids if labels is None else labels[step]).loss
+        loss = model(input_ids=ids, labels=labels(model, ids)).loss
         optimizer.zero_grad()
         loss.backward()
         norms.append(torch.nn.utils.clip_grad_norm_(trained, CLIP).item())
         optimizer.step()
+        after_step(step + 1)
         losses.append(loss.item())
     return {"trainable": sum(p.numel() for p in trained), "loss": losses, "grad_norm": norms}

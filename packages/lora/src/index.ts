@@ -1,3 +1,4 @@
 /** @file The public surface of @graftml/lora. */
-export { lora as default, lora } from "./lora.ts";
+export { adalora, type AdaloraConfig } from "./adalora.ts";
 export type { LoraConfig } from "./config.ts";
+export { lora as default, lora } from "./lora.ts";

@@ -93,8 +93,8 @@ describe("a PEFT configuration", () => {
   it.each<[string, JsonObject, string]>([
     [
       "another method's switch",
-      { use_dora: true },
-      'adapter_config.json: lora cannot do what "use_dora": true asks for.',
+      { use_qalora: true },
+      'adapter_config.json: lora cannot do what "use_qalora": true asks for.',
     ],
     ["a key of a later version that says something", { use_something: 3 }, '"use_something": 3'],
     [

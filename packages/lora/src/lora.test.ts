@@ -1,4 +1,13 @@
-import { describeMethod, gradients, randomBase, started, tinyGpt2, tinyLlama } from "@graftml/conformance";
+import {
+  describeMethod,
+  gradients,
+  randomBase,
+  started,
+  tinyBert,
+  tinyGpt2,
+  tinyLlama,
+  tinyT5,
+} from "@graftml/conformance";
 import { adapt, type Model, rngOf, sites } from "@graftml/peft";
 import { hostRuntime, type Values } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
@@ -21,6 +30,47 @@ describeMethod(
     },
   ],
   { with: companions, readme: new URL("../README.md", import.meta.url) },
+);
+describeMethod(lora, [{ rank: 2, dora: true, dropout: 0.2, target: "all-linear" }], {
+  with: companions,
+  models: [tinyGpt2(), tinyT5()],
+  except: { slopes: "DoRA's norms are constants on the way back" },
+});
+describeMethod(lora, [{ lora_bias: true, target: ["mlp.up"], lr_ratio: 16 }], {
+  with: companions,
+  models: [tinyGpt2(), tinyBert()],
+});
+describeMethod(lora, [{ rank: 2, fused: "split" }], {
+  models: [tinyGpt2()],
+  with: companions,
+  except: { unfolded: "the parts of a fused projection are saved as one" },
+});
+describeMethod(
+  lora,
+  [
+    { rank: 2, alpha: 1, init: "pissa", target: "all-linear" },
+    { rank: 1, alpha: 1, init: "olora" },
+  ],
+  {
+    with: companions,
+    models: [tinyLlama(), tinyBert()],
+    except: {
+      seed: "it starts from the weights",
+      unfolded: "where it started is saved with it, as ranks of their own",
+    },
+  },
+);
+describeMethod(
+  lora,
+  [
+    { embeddings: true, target: [] },
+    { embeddings: true, rank: 2 },
+  ],
+  {
+    with: companions,
+    models: [tinyGpt2(), tinyT5()],
+    except: { merge: "a table of tokens is not folded" },
+  },
 );
 describeMethod(lora, [{ bias: "all" }], {
   with: companions,

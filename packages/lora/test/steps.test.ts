@@ -1,0 +1,109 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  distance,
+  expectGoldenSteps,
+  goldenBase,
+  type GoldenRecord,
+  goldenSizes,
+  type Rig,
+  started,
+  tinyGpt2,
+  tinyLlama,
+} from "@graftml/conformance";
+import {
+  adapt,
+  type Adapted,
+  encodeAdapter,
+  type JsonObject,
+  type Loaded,
+  type Model,
+  openSafetensors,
+} from "@graftml/peft";
+import { fileSource, loadAdapter } from "@graftml/peft/files";
+import { hostRuntime, type Shape } from "@graftml/tensor";
+import { describe, expect, it } from "vitest";
+import { lora } from "../src/index.ts";
+import { compute } from "./golden-model.ts";
+
+/** Where scripts/golden/lora_steps.py wrote. */
+const golden = join(import.meta.dirname, "steps");
+const record = JSON.parse(readFileSync(join(golden, "golden.json"), "utf8")) as GoldenRecord & {
+  readonly cases: Readonly<Record<string, { readonly logits?: readonly (readonly (readonly number[])[])[] }>>;
+};
+const sizes = goldenSizes;
+const models: Readonly<Record<string, Model>> = {
+  llama: tinyLlama({ sizes }),
+  gpt2: tinyGpt2({ sizes, dropout: 0 }),
+};
+const rigOf = async (name: string): Promise<Rig> => {
+  const model = models[name.split("/")[0]!]!;
+  return { model, base: await goldenBase(model, join(golden, name, "../model.safetensors")), runtime: hostRuntime() };
+};
+/** Cases whose start PEFT makes from the base, which it then changes: saved after the last step. */
+const converted: Readonly<Record<string, Adapted>> = {
+  "llama/pissa": lora({ rank: 3, alpha: 6, init: "pissa", target: "all-linear" }),
+  "llama/olora": lora({ rank: 4, alpha: 6, init: "olora", rslora: true, target: ["attn.q", "mlp.up"] }),
+  "gpt2/pissa": lora({ rank: 4, alpha: 6, init: "pissa" }),
+};
+
+/** What `split` starts from, under our names. */
+async function splitStart(model: Model): Promise<Loaded> {
+  const file = await openSafetensors(await fileSource(join(golden, "gpt2/split/start.safetensors")));
+  const adapter = adapt(model, [lora({ rank: 4, alpha: 6, fused: "split" })]);
+  const state = new Map<string, { shape: readonly number[]; values: Float32Array }>();
+  for (const { name, shape } of adapter.owned) {
+    const key = name.replace("default/", "").replace(/lora_([AB])\.attn\.([qv])\.weight$/, "$1_$2");
+    state.set(name.slice("default/".length), { shape, values: Float32Array.from(await file.read(key)) });
+  }
+  return { adapter, state };
+}
+
+/** The adapter as it stood before the first step. */
+async function start(name: string, rig: Rig): Promise<Loaded> {
+  if (name === "gpt2/split") return splitStart(rig.model);
+  const made = converted[name];
+  if (made) return started(rig, adapt(rig.model, [made]));
+  const loaded = await loadAdapter(join(golden, name), rig.model, [lora]);
+  if (!name.endsWith("plus")) return loaded;
+  // LoRA+ is no part of what PEFT saves: it is a setting of the optimizer.
+  const { config } = loaded.adapter.methods[0]!;
+  return { ...loaded, adapter: adapt(rig.model, [lora({ ...(config as object), lr_ratio: 2 })]) };
+}
+
+describe.each(Object.entries(record.cases))("%s", (name, steps) => {
+  it("trains here as it does in PEFT", async () => {
+    const rig = await rigOf(name);
+    await expectGoldenSteps(rig, [await start(name, rig)], record, steps);
+  });
+});
+
+describe.each(Object.keys(converted))("%s, converted by PEFT after its training", (name) => {
+  it("has the same logits here", async () => {
+    const rig = await rigOf(name);
+    const loaded = await loadAdapter(join(golden, name), rig.model, [lora]);
+    const { y } = await compute(rig, loaded, record.rows[0]);
+    expect(distance(y!, record.cases[name]!.logits!.flat(2))).toBeLessThan(1e-5);
+  });
+});
+
+describe.each(Object.keys(record.cases).filter((name) => !(name in converted) && name !== "gpt2/split"))(
+  "%s, made by PEFT",
+  (name) => {
+    it("is written with the same keys, values and tensors", async () => {
+      const folder = join(golden, name);
+      const { model } = await rigOf(name);
+      const { adapter, state } = await loadAdapter(folder, model, [lora]);
+      const { config, tensors } = encodeAdapter(adapter, model, state);
+      const theirs = JSON.parse(readFileSync(join(folder, "adapter_config.json"), "utf8")) as JsonObject;
+      const chosen = { target_modules: null, exclude_modules: null };
+      expect({ ...config, ...chosen }).toEqual({ ...theirs, ...chosen });
+      const file = await openSafetensors(await fileSource(join(folder, "adapter_model.safetensors")));
+      const shapes = (all: ReadonlyMap<string, { readonly shape: Shape }>) =>
+        new Set(Array.from(all, ([key, { shape }]) => `${key} ${shape.join("×")}`));
+      // PEFT saves the whole table beside its factors.
+      const own = new Map([...file.tensors].filter(([key]) => !key.endsWith(".base_layer.weight")));
+      expect(shapes(tensors)).toEqual(shapes(own));
+    });
+  },
+);

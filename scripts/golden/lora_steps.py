@@ -1,0 +1,125 @@
+"""Writes twenty steps of what has grown from LoRA, for packages/lora: what PEFT saves, and its training.
+
+    python scripts/golden/lora_steps.py packages/lora/test/steps
+
+Each case is a folder as PEFT saves it before the first step, but for starts that change the base (PiSSA, OLoRA): those are saved
+after the last step, converted to plain LoRAs, with the logits they then give in golden.json. `split` is the paper's own
+form of the update of a fused projection, which PEFT does not have.
+"""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import peft  # noqa: E402
+import tiny  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from peft import AdaLoraConfig, LoraConfig, get_peft_model  # noqa: E402
+from peft.optimizers import create_loraplus_optimizer  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+
+PLAIN = {"r": 4, "lora_alpha": 6, "task_type": "CAUSAL_LM"}
+CASES = {
+    "llama": {
+        "plain": {},
+        "dora": {"use_dora": True, "target_modules": ["q_proj", "v_proj", "down_proj"]},
+        "plus": {"target_modules": "all-linear"},
+        "pissa": {"init_lora_weights": "pissa", "target_modules": "all-linear", "r": 3},
+        "olora": {"init_lora_weights": "olora", "target_modules": ["q_proj", "up_proj"], "use_rslora": True},
+        "embeddings": {"target_modules": ["embed_tokens", "v_proj"]},
+    },
+    "gpt2": {
+        "dora": {"use_dora": True, "fan_in_fan_out": True, "bias": "lora_only"},
+        "bias": {"lora_bias": True, "fan_in_fan_out": True, "target_modules": ["c_attn", "c_fc"]},
+        "pissa": {"init_lora_weights": "pissa", "fan_in_fan_out": True},
+        "embeddings": {"target_modules": ["wte"]},
+        "split": None,
+    },
+}
+ADALORA = {"init_r": 4, "target_r": 2, "lora_alpha": 6, "tinit": 3, "tfinal": 5, "deltaT": 2, "total_step": tiny.STEPS}
+
+
+def shake(model):
+    """Values that are neither zero nor what they start as."""
+    generator = torch.Generator().manual_seed(2)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
+
+
+class Split(torch.nn.Module):
+    """Queries and values of a fused projection, each with factors of its own. Hu et al. 2021; loralib `MergedLinear`."""
+
+    def __init__(self, base, r, scale):
+        super().__init__()
+        width = base.weight.shape[0]
+        self.base, self.scale = base, scale
+        for part in "qv":
+            setattr(self, f"A_{part}", torch.nn.Parameter(0.2 * torch.randn(r, width)))
+            setattr(self, f"B_{part}", torch.nn.Parameter(0.2 * torch.randn(width, r)))
+
+    def forward(self, x):
+        q = x @ self.A_q.T @ self.B_q.T * self.scale
+        v = x @ self.A_v.T @ self.B_v.T * self.scale
+        return self.base(x) + torch.cat([q, torch.zeros_like(q), v], -1)
+
+
+def split(folder):
+    model = tiny.make("gpt2").requires_grad_(False)
+    torch.manual_seed(2)
+    for block in model.transformer.h:
+        block.attn.c_attn = Split(block.attn.c_attn, 4, 1.5)
+    start = {n: p.data.contiguous() for n, p in model.named_parameters() if p.requires_grad}
+    folder.mkdir()
+    save_file(start, folder / "start.safetensors")
+    return tiny.train(model)
+
+
+def adalora(name, folder):
+    model = get_peft_model(tiny.make(name), AdaLoraConfig(**ADALORA, target_modules=["q_proj", "v_proj", "mlp.down_proj"]))
+    shake(model)
+    model.save_pretrained(folder / "start")
+    # A rule of thumb: what is kept must be kept here too, whatever the last bits say.
+    steps = tiny.train(model, after_step=model.base_model.update_and_allocate)
+    model.save_pretrained(folder / "end")
+    for part in ("start", "end"):
+        (folder / part / "README.md").unlink()
+    return {**steps, "logits": model.eval()(tiny.rows()[0]).logits.detach().tolist()}
+
+
+def main(out):
+    shutil.rmtree(out, ignore_errors=True)
+    versions = {m.__name__: m.__version__ for m in (torch, transformers, peft)}
+    record = {"versions": versions, "rows": tiny.rows().tolist(), "cases": {}}
+    for name, cases in CASES.items():
+        tiny.save(tiny.make(name), out / name / "model.safetensors")
+        for case, options in cases.items():
+            folder = out / name / case
+            if options is None:
+                record["cases"][f"{name}/{case}"] = split(folder)
+                continue
+            converted = options.get("init_lora_weights") in ("pissa", "olora")
+            model = get_peft_model(tiny.make(name), LoraConfig(**{**PLAIN, **options}))
+            if converted:
+                model.save_pretrained(out / "before")
+            else:
+                shake(model)
+                model.save_pretrained(folder)
+            plus = lambda m: create_loraplus_optimizer(m, torch.optim.AdamW, lr=tiny.LR, loraplus_lr_ratio=2, loraplus_weight_decay=0.0)
+            steps = tiny.train(model, optimizer_of=plus if case == "plus" else tiny.adamw)
+            if converted:
+                steps["logits"] = model.eval()(tiny.rows()[0]).logits.detach().tolist()
+                model.save_pretrained(folder, path_initial_model_for_weight_conversion=out / "before")
+                shutil.rmtree(out / "before")
+            (folder / "README.md").unlink()
+            record["cases"][f"{name}/{case}"] = steps
+    record["adalora"] = adalora("llama", out / "llama" / "adalora")
+    (out / "golden.json").write_text(json.dumps(record))
+
+
+main(Path(sys.argv[1]))
