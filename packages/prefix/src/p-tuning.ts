@@ -30,6 +30,7 @@ type PTuningConfig = z.output<typeof config>;
 export const pTuning = defineMethod({
   contract: 1,
   name: "p-tuning",
+  group: "addition",
   source: "https://arxiv.org/abs/2103.10385",
   config,
   adapt: ({ tokens: n, hidden, encoder }) =>

@@ -43,6 +43,7 @@ export type PrefixConfig = z.output<typeof config>;
 export const prefix = defineMethod({
   contract: 1,
   name: "prefix",
+  group: "addition",
   source: "https://arxiv.org/abs/2101.00190",
   config,
   adapt(c) {

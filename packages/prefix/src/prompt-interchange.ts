@@ -1,5 +1,5 @@
 /**
- * @file Files of a prompt as Hugging Face PEFT reads and writes them: one tensor [n, D], twice as high for encoder-decoders.
+ * @file Files of a prompt as Hugging Face PEFT reads and writes them: one tensor [n, D]. For an encoder-decoder PEFT itself writes [2n, D] and uses the first half.
  * @see PEFT `peft_model.py: get_prompt_embedding_to_save`; formats recorded from version 0.21.2.
  */
 import {
@@ -25,9 +25,6 @@ export interface PromptFiles<C> {
 /** The tensor's name, ours and PEFT's. */
 const NAME = "prompt_embeddings";
 
-/** How many stacks PEFT keeps rows for. Of an encoder-decoder only the encoder reads them; the second half is idle. */
-const submodules = ({ model }: InterchangeContext): number => (model.decoderStart === undefined ? 1 : 2);
-
 /** Files of a method that puts rows before embedded tokens. */
 export const promptInterchange = <C extends { readonly tokens: number }>({
   peftType,
@@ -41,7 +38,7 @@ export const promptInterchange = <C extends { readonly tokens: number }>({
   toConfig: (c, context) => ({
     num_virtual_tokens: c.tokens,
     token_dim: context.model.hidden,
-    num_transformer_submodules: submodules(context),
+    num_transformer_submodules: 1, // rows that only a second stack would have are idle in PEFT
     num_attention_heads: context.model.heads,
     num_layers: context.model.layers,
     ...toConfig(c, context),
@@ -60,30 +57,21 @@ export const promptInterchange = <C extends { readonly tokens: number }>({
     return { tokens, ...own };
   },
   tensors: {
-    pack(owned, context) {
+    pack(owned) {
       const rows = fold?.(owned) ?? owned.get(NAME);
-      return rows === undefined ? owned : new Map([[NAME, higher(rows, submodules(context))]]);
+      return rows === undefined ? owned : new Map([[NAME, rows]]);
     },
-    unpack(file, context) {
+    unpack(file, _, { tokens }) {
       const rows = file.get(NAME);
-      return rows === undefined ? file : new Map([...file, [NAME, lower(rows, submodules(context))]]);
+      return rows === undefined ? file : new Map([...file, [NAME, first(rows, tokens)]]);
     },
   },
 });
 
-/** Rows, and as many zeros for every further stack. */
-function higher({ shape, values }: ShapedValues, times: number): ShapedValues {
+/** The rows that are read, where a file has as many again. What cannot be shared out stays as it is. */
+function first({ shape, values }: ShapedValues, tokens: number): ShapedValues {
   const [rows = 0, ...rest] = shape;
-  if (times === 1) return { shape, values };
-  const all =
-    values instanceof Float32Array ? new Float32Array(times * values.length) : new Float64Array(times * values.length);
-  all.set(values);
-  return { shape: [times * rows, ...rest], values: all };
-}
-
-/** The first of several stacks' rows; what cannot be shared out stays as it is. */
-function lower({ shape, values }: ShapedValues, times: number): ShapedValues {
-  const [rows = 0, ...rest] = shape;
-  if (rows % times > 0) return { shape, values };
-  return { shape: [rows / times, ...rest], values: values.slice(0, values.length / times) };
+  return rows === 2 * tokens
+    ? { shape: [tokens, ...rest], values: values.slice(0, values.length / 2) }
+    : { shape, values };
 }

@@ -1,4 +1,4 @@
-import { describeMethod } from "@graftml/conformance";
+import { describeMethod, tinyBert, tinyGpt2, tinyLlama, tinyT5 } from "@graftml/conformance";
 import { pTuning, prompt } from "./index.ts";
 
 const except = {
@@ -6,12 +6,13 @@ const except = {
   merge: "rows before a text are no weights",
 };
 
-describeMethod(prompt, [{ tokens: 3 }, { tokens: 2, init: "vocab" }], {
-  except,
-  readme: new URL("../README.md", import.meta.url),
-});
-describeMethod(pTuning, [{ tokens: 4, hidden: 12 }], {
-  except: { ...except, unfolded: "the MLP is folded away: what is read again is the plain prompt" },
-  readme: new URL("../README.md", import.meta.url),
-});
-describeMethod(pTuning, [{ tokens: 2, encoder: false }], { except });
+const folded = { ...except, unfolded: "the MLP is folded away: what is read again is the plain prompt" };
+const mix = "the head reads the first row, which a prompt moves";
+const readme = new URL("../README.md", import.meta.url);
+const models = [tinyLlama(), tinyGpt2(), tinyT5()];
+
+describeMethod(prompt, [{ tokens: 3 }, { tokens: 4, init: "vocab" }], { models, lr: 0.2, except, readme });
+describeMethod(prompt, [{ tokens: 3 }], { models: [tinyBert()], lr: 0.2, except: { ...except, mix } });
+describeMethod(pTuning, [{ tokens: 4, hidden: 12 }], { models, lr: 0.2, except: folded, readme });
+describeMethod(pTuning, [{ tokens: 4, hidden: 12 }], { models: [tinyBert()], lr: 0.2, except: { ...folded, mix } });
+describeMethod(pTuning, [{ tokens: 4, encoder: false }], { models: [tinyGpt2()], lr: 0.2, except });

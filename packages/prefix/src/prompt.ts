@@ -78,6 +78,7 @@ const textRows = (table: string, text: string): Init =>
 export const prompt = defineMethod({
   contract: 1,
   name: "prompt",
+  group: "addition",
   source: "https://arxiv.org/abs/2104.08691",
   config,
   adapt({ tokens: n, init, text }) {
