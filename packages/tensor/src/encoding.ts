@@ -5,13 +5,19 @@ import { sizeOf } from "./shape.ts";
 export interface Encoding {
   /** For labels; encodings that differ have different names. */
   readonly name: string;
-  /** The 16 numbers that codes of four bits stand for; null: codes are integers of eight bits in two's complement. */
+  /**
+   * The 16 numbers that codes of four bits stand for; null: codes are integers of eight bits in two's complement, and stand for
+   * so many 127ths.
+   */
   readonly table: readonly number[] | null;
   /** Consecutive numbers, counted through the rows, that share a scale: a multiple of 4; null: those of a row do. */
   readonly block: number | null;
   /** Where scales are stored as codes of eight bits themselves: the 256 numbers these stand for, and how many share a scale. */
   readonly nested: { readonly table: readonly number[]; readonly block: number } | null;
 }
+
+/** What the integer 1 stands for: 1/127 in f32, as in bitsandbytes. */
+export const INTEGER_UNIT = Math.fround(1 / 127);
 
 /** What is decoded. */
 export interface DequantizeAttrs {
@@ -40,8 +46,8 @@ export function codeLengths({ shape, encoding }: DequantizeAttrs): {
 }
 
 /**
- * The matrix that codes stand for, row by row: table[code] · scale, rounded to f32. A nested scale is
- * table[code] · scale of its block + offset, each step rounded to f32.
+ * The matrix that codes stand for, row by row: table[code] · scale, or code · scale · 1/127, each step rounded to f32. A nested
+ * scale is table[code] · scale of its block + offset, likewise.
  * @param parts codes, scales and, if there are, nested scales, as `codeLengths` counts them.
  */
 export function decodeCodes(
@@ -62,7 +68,7 @@ export function decodeCodes(
     for (let i = from; i < Math.min(from + length, values.length); i++) {
       const code =
         table === null ? (byteOf(codes, i) << 24) >> 24 : ((codes[i >> 3] ?? 0) >>> (4 * ((i & 7) ^ 1))) & 15;
-      values[i] = (table === null ? code : (table[code] ?? 0)) * scale;
+      values[i] = table === null ? Math.fround(code * scale) * INTEGER_UNIT : (table[code] ?? 0) * scale;
     }
   }
   return values;

@@ -39,6 +39,9 @@ describe.each(encodings)("$name", (encoding) => {
   describe.each(families)("on %s", (family) => {
     const target = device[family];
 
+    // Compilers may order the two products of an integer's scale as they like.
+    const tolerance = encoding.table === null ? 1e-7 : 0;
+
     it("are decoded to the bits of the reference, whole blocks or not, rows of odd length or not", async () => {
       for (const shape of [
         [64, 64],
@@ -47,19 +50,16 @@ describe.each(encodings)("$name", (encoding) => {
         [1, 2],
       ] as const) {
         const attrs = { shape, encoding };
-        expect(await kernelError(device, target, dequantizeOp, codesOf(attrs), attrs), shape.join()).toBe(0);
+        const error = await kernelError(device, target, dequantizeOp, codesOf(attrs), attrs);
+        expect(error, shape.join()).toBeLessThanOrEqual(tolerance);
       }
     });
 
     it.each<MatmulLayout>(["nt", "nn"])("are multiplied in layout %s as their matrix is", async (layout) => {
       for (const [M, N, K] of [
-        [40, 96, 128],
-        [130, 64, 192],
-        [5, 43, 37],
-        [8, 64, 172],
-        [33, 12, 64],
-        [3, 5, 1088],
-        [70, 172, 64],
+        [8, 64, 128], // scales read once a block
+        [5, 43, 37], // blocks across rows, rows of odd length
+        [20, 5, 64], // the matrix is the shared operand
       ] as const) {
         const shape = layout === "nt" ? ([N, K] as const) : ([K, N] as const);
         const decode = { shape, encoding };

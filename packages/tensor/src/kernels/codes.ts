@@ -1,5 +1,5 @@
 /** @file Text that decodes numbers stored as codes: a table's lookup, and the scale of a block. */
-import type { DequantizeAttrs, Encoding } from "../encoding.ts";
+import { type DequantizeAttrs, type Encoding, INTEGER_UNIT } from "../encoding.ts";
 import { type Operand } from "./kernel.ts";
 import { repeat, vectorOf, type Width } from "./matmul-parts.ts";
 import { type Binding, wgsl } from "./wgsl.ts";
@@ -7,6 +7,8 @@ import { type Binding, wgsl } from "./wgsl.ts";
 /** How a kernel's threads share the table of codes: in registers of so many lanes, in workgroup memory, or not at all. */
 export type Sharing = { readonly lanes: number } | "workgroup" | "none";
 
+/** What the integer 1 stands for, in WGSL. */
+const UNIT = `${INTEGER_UNIT}f`;
 /** Numbers of a table of codes. */
 const TABLE = 16;
 
@@ -31,8 +33,8 @@ export interface CodesText {
   readonly declarations: string;
   /** Statements at its start. */
   readonly prepare: string;
-  /** WGSL expression of the values at `width * index`, without their scale. */
-  load(index: string, width: Width): string;
+  /** WGSL expression of the values at `width * index`, which have this scale. */
+  load(index: string, width: Width, scale: string): string;
   /** WGSL expression of the scale of the value at place `flat` of the matrix, in row `row`. */
   scale(flat: string, row: string): string;
 }
@@ -56,7 +58,7 @@ export function codesText(name: string, encoding: Encoding, sharing: Sharing): C
         ${scale}
       }`,
     prepare: lookup.prepare,
-    load: (index, width) => `${name}Load${width}(${index})`,
+    load: (index, width, scale) => `${name}Load${width}(${index}) * ${scale}${table === null ? ` * ${UNIT}` : ""}`,
     scale: (flat, row) => `${name}ScaleOf(${block === null ? row : `(${flat}) / ${block}u`})`,
   };
 }

@@ -16,7 +16,7 @@ export function dequantizeLowering({ inputs, outputs, attrs }: Spec<DequantizeAt
   const width = widthFor(4, encoding.block ?? shape[1], size);
   const text = codesText("b", encoding, "none");
   const scale = text.scale(`i * ${width}u`, `i * ${width}u / sizes.columns`);
-  const code = eachItem(`y[i] = ${text.load("i", width)} * ${scale};`);
+  const code = eachItem(`y[i] = ${text.load("i", width, scale)};`);
   return {
     dispatches: [
       dispatch({

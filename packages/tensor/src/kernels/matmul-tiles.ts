@@ -42,7 +42,7 @@ function fill(side: Side, depth: number, threads: number, codes: CodesText | nul
   const value =
     codes === null
       ? loader.load(name, index, width)
-      : `${codes.load(index, width)} * ${codes.scale(`${name}0 + ${at}`, row)}`;
+      : codes.load(index, width, codes.scale(`${name}0 + ${at}`, row));
   const place = (i: number): string =>
     contiguous === "k" ? `(q + ${i}u) * ${length}u + edge` : `q * ${length}u + edge + ${i}u`;
   return wgsl`
