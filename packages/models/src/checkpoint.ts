@@ -67,8 +67,8 @@ export async function checkpointBase(model: Model, family: Family, file: TensorF
     const parameter = layout.get(name);
     return place === undefined || parameter === undefined ? undefined : { layout: parameter, place };
   };
-  const isHalf = ({ shape }: Stored, place: string): boolean =>
-    shape.length > 1 && file.tensors.get(place)?.dtype === "F16";
+  const half = (place: string): boolean => file.tensors.get(place)?.dtype === "F16";
+  const isHalf = ({ shape }: Stored, place: string): boolean => shape.length > 1 && half(place);
   const base: Base = {
     names: () => layout.keys(),
     describe: (name) => {
@@ -83,6 +83,11 @@ export async function checkpointBase(model: Model, family: Family, file: TensorF
       const source = await file.read(s.place);
       const values = source instanceof Uint16Array && !isHalf(s.layout, s.place) ? widenHalf(source) : source;
       return s.layout.transposed && !isList(values) ? transposed(values, s.layout.fileShape) : values;
+    },
+    pieces: (name) => {
+      const s = drawn.includes(name) ? undefined : stored(name);
+      const changed = s === undefined || s.layout.transposed || (half(s.place) && !isHalf(s.layout, s.place));
+      return changed ? null : file.pieces(s.place);
     },
   };
   return { base, drawn };

@@ -15,7 +15,9 @@ const t5 = (d_model: number, d_ff: number, num_heads: number): Model =>
       feed_forward_proj: "gated-gelu",
       tie_word_embeddings: false,
       decoder_start_token_id: 0,
-      ...{ d_model, d_ff, num_heads },
+      d_model,
+      d_ff,
+      num_heads,
     },
     { task: "seq2seq-lm" },
   );

@@ -156,7 +156,11 @@ describe("loadModel refuses", () => {
       /rope_parameters\.high_freq_factor: rope_type "llama3" needs it/,
     ],
     ["tensor-parallel pretraining", { config: { pretraining_tp: 2 } }, /pretraining_tp: only 1 is supported; found 2/],
-    ["quantized weights", { config: { quantization_config: { bits: 4 } } }, /its weights are quantized by undefined; no package/],
+    [
+      "quantized weights",
+      { config: { quantization_config: { bits: 4 } } },
+      /its weights are quantized by undefined; no package/,
+    ],
     [
       "heads that do not divide",
       { config: { num_key_value_heads: 3 } },

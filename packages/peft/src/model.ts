@@ -88,6 +88,11 @@ export interface Base {
   names(): Iterable<string>;
   /** Values; f16 parameters as 16-bit words. */
   read(name: string): Promise<Source>;
+  /**
+   * The same piece by piece, a piece being good until the next one is asked for: a parameter need not be in memory whole.
+   * Null, or no such function, where there is only the whole.
+   */
+  pieces?(name: string): AsyncIterable<Source> | null;
   /** Token ids of a text, as the model's own tokenizer begins and ends one; absent where there is no tokenizer. */
   readonly encode?: (text: string) => readonly number[];
 }

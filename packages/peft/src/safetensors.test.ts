@@ -25,6 +25,58 @@ const fileOf = (header: string, data = 0): ByteSource => {
 const entry = (begin: number, end: number, { dtype = "F32", shape = [(end - begin) / 4] } = {}): string =>
   JSON.stringify({ dtype, shape, data_offsets: [begin, end] });
 
+describe("a tensor in pieces", () => {
+  const MIB = 2 ** 20;
+  const count = 10 * MIB + 1; // 40 MiB and four bytes: two whole pieces and a part of one
+  /** Element i is i; `asked` are the stretches that are read. */
+  const large = (asked: number[] = []): ByteSource => {
+    const header = `{"x":${JSON.stringify({ dtype: "I32", shape: [count], data_offsets: [0, 4 * count] })}}`;
+    const start = fileOf(header, 0);
+    return {
+      name: "large",
+      size: start.size + 4 * count,
+      read: async (offset, length, memory) => {
+        if (offset < start.size) return start.read(offset, length);
+        const first = (offset - start.size) / 4;
+        const bytes = memory ?? new Uint8Array(length);
+        new Int32Array(bytes.buffer, 0, length / 4).forEach((_, i, all) => (all[i] = first + i));
+        asked.push(length);
+        return bytes;
+      },
+    };
+  };
+
+  it("has the values of the whole, in order", async () => {
+    const file = await openSafetensors(large());
+    let at = 0;
+    for await (const piece of file.pieces("x")!) {
+      expect([piece[0], piece.at(-1)]).toEqual([at, at + piece.length - 1]);
+      at += piece.length;
+    }
+    expect(at).toBe(count);
+  });
+
+  it("is read into the same memory again and again", async () => {
+    const file = await openSafetensors(large());
+    const memories = new Set<unknown>();
+    for (let i = 0; i < 2; i++) for await (const piece of file.pieces("x")!) memories.add((piece as Int32Array).buffer);
+    expect(memories.size).toBe(2);
+  });
+
+  it("is not read further once nobody asks", async () => {
+    const asked: number[] = [];
+    for await (const _ of (await openSafetensors(large(asked))).pieces("x")!) break;
+    expect(asked).toEqual([16 * MIB, 16 * MIB]); // the second while the first was used
+  });
+
+  it("may be empty", async () => {
+    const bytes = await collect(
+      writeSafetensors([{ name: "x", dtype: "F32", shape: [0], data: () => new Float32Array() }]),
+    );
+    for await (const _ of (await openSafetensors(memory(bytes))).pieces("x")!) expect.unreachable();
+  });
+});
+
 describe("a safetensors file", () => {
   it("holds what was written, of every type, whatever the order", async () => {
     const bytes = await collect(

@@ -11,8 +11,12 @@ export interface ByteSource {
   readonly name: string;
   /** Length in bytes. */
   readonly size: number;
-  /** The bytes from `offset` on. @throws {StateError} if there are fewer than `length`. */
-  read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * The bytes from `offset` on.
+   * @param memory of that length to read into, for a source that can; what is returned holds the bytes either way.
+   * @throws {StateError} if there are fewer than `length`.
+   */
+  read(offset: number, length: number, memory?: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** Bytes of one element of every type that the format knows. */

@@ -35,6 +35,22 @@ describe("a base in a store", () => {
     expect([...(await store.read("model.layers.0.mlp.up_proj.bias"))]).toEqual(Array(6).fill(-2));
   });
 
+  it("is taken piece by piece where it has pieces", async () => {
+    const values = Float32Array.from({ length: 28 }, (_, i) => i);
+    async function* pieces() {
+      const piece = new Float32Array(14); // used again, as a file does
+      for (const at of [0, 14]) {
+        piece.set(values.subarray(at, at + 14));
+        yield piece;
+      }
+    }
+    const store = hostRuntime().store();
+    declareBase(store, { ...base, pieces: (name) => (name === "lm_head.weight" ? pieces() : null) });
+    expect(await store.read("lm_head.weight")).toEqual(Float64Array.from(values));
+    const norm = "model.layers.0.mlp.up_proj.bias";
+    expect([...(await store.read(norm))]).toEqual([...((await base.read(norm)) as Float32Array)]);
+  });
+
   it("is read only where a program reaches", async () => {
     const read: string[] = [];
     const watched: Base = { ...base, read: (name) => (read.push(name), base.read(name)) };

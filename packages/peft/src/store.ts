@@ -27,7 +27,8 @@ export function declareBase(store: Store, base: Base): void {
     const { shape, dtype } = base.describe(name) ?? {};
     if (shape === undefined) throw new StateError(`the base names ${name} but does not describe it.`);
     const stored = storedType(base, name);
-    const values = stored === dtype ? () => base.read(name) : async () => inF32(await base.read(name));
+    const values =
+      stored === dtype ? () => base.pieces?.(name) ?? base.read(name) : async () => inF32(await base.read(name));
     store.declare(name, { shape, dtype: stored, kind: "weights", values });
   }
 }

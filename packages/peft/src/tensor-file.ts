@@ -2,7 +2,7 @@
 import { show, sizeOf, type Source } from "@graftml/tensor";
 import { StateError } from "./errors.ts";
 import { widenBrain } from "./half.ts";
-import { type ByteSource, type FileType, readHeader, type TensorEntry } from "./safetensors.ts";
+import { type ByteSource, type FileType, readHeader, type TensorEntry, widthOf } from "./safetensors.ts";
 
 /** An opened file, or the shards of one. */
 export interface TensorFile {
@@ -15,6 +15,11 @@ export interface TensorFile {
    * @throws {StateError} if there is no such tensor, or its type cannot be read.
    */
   read(name: string): Promise<Source>;
+  /**
+   * The same piece by piece, in memory that is used again: a piece is good until the next one is asked for. Null where a
+   * tensor can only be had whole.
+   */
+  pieces(name: string): AsyncIterable<Source> | null;
   /** Bytes of a tensor, as they are. */
   bytes(name: string): Promise<Uint8Array<ArrayBuffer>>;
 }
@@ -75,16 +80,57 @@ function tensorFile(name: string, shards: readonly Shard[]): TensorFile {
     const { source, entry } = find(tensor);
     return source.read(entry.offset, entry.bytes);
   };
+  const tensors = new Map(shards.flatMap((s) => [...s.tensors]));
+  const memory = memoryFor([...tensors.values()].reduce((most, t) => Math.max(most, t.bytes), 0));
   return {
     name,
-    tensors: new Map(shards.flatMap((s) => [...s.tensors])),
+    tensors,
     metadata: Object.assign({}, ...shards.map((s) => s.metadata)) as Record<string, string>, // a union of such
     bytes,
+    pieces: (tensor) => {
+      const place = find(tensor);
+      return piecesOf(place, `${place.source.name}: ${tensor}`, memory);
+    },
     read: async (tensor) => {
       const { source, entry } = find(tensor);
       return decode(`${source.name}: ${tensor}`, entry, await source.read(entry.offset, entry.bytes));
     },
   };
+}
+
+/** Bytes of a piece: whole elements of every type. */
+const PIECE = 2 ** 24;
+
+/** Memory for pieces, used again. */
+function memoryFor(largest: number): { take(): ArrayBuffer; giveBack(memory: ArrayBuffer): void } {
+  const spare: ArrayBuffer[] = [];
+  return {
+    take: () => spare.pop() ?? new ArrayBuffer(Math.min(PIECE, largest)),
+    giveBack: (memory) => void spare.push(memory),
+  };
+}
+
+/** A tensor's values piece by piece; while one is used, the next one is read. */
+async function* piecesOf(
+  { source, entry }: { readonly source: ByteSource; readonly entry: TensorEntry },
+  where: string,
+  memory: ReturnType<typeof memoryFor>,
+): AsyncGenerator<Source> {
+  const read = (at: number) => {
+    const own = memory.take();
+    const length = Math.min(PIECE, entry.bytes - at);
+    const bytes = source.read(entry.offset + at, length, new Uint8Array(own, 0, length));
+    bytes.catch(() => undefined); // told where it is awaited, if it still is
+    return { own, bytes };
+  };
+  let next = entry.bytes > 0 ? read(0) : null;
+  for (let at = PIECE; next !== null; at += PIECE) {
+    const { own, bytes } = next;
+    const piece = await bytes;
+    next = at < entry.bytes ? read(at) : null;
+    yield decode(where, { ...entry, shape: [piece.length / widthOf(entry.dtype)] }, piece);
+    memory.giveBack(own);
+  }
 }
 
 /** Values of `count` elements that begin at an aligned offset of a buffer. */

@@ -27,6 +27,9 @@ export const usage = {
   mapRead: 0x0001,
 } as const;
 
+/** Bytes that the queue may be handed before it is waited for. */
+const IN_FLIGHT = 2 ** 28;
+
 const LIMITS = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
@@ -106,6 +109,7 @@ export class Device {
   readonly #cap: number;
   readonly #buffers = new Map<GPUBuffer, { readonly kind: string; readonly bytes: number }>();
   #bytes = 0;
+  #handed = 0;
   #fault: DeviceError | null = null;
 
   constructor(
@@ -175,6 +179,14 @@ export class Device {
     this.#buffers.set(buffer, { kind, bytes });
     this.#bytes += bytes;
     return buffer;
+  }
+
+  /** Counts bytes handed to the queue, and waits for it now and then, so that what it copies them to stays small. */
+  async handed(bytes: number): Promise<void> {
+    this.#handed += bytes;
+    if (this.#handed < IN_FLIGHT) return;
+    this.#handed = 0;
+    await this.gpu.queue.onSubmittedWorkDone();
   }
 
   /** Frees a buffer; work that was submitted with it still completes. */

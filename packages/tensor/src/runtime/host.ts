@@ -7,6 +7,7 @@ import { type Node, Trace, type Tensor } from "../tensor.ts";
 import { print, reachable } from "../trace/graph.ts";
 import { checkUpdates } from "../trace/updates.ts";
 import {
+  eachPiece,
   type Bucket,
   type Declaration,
   layoutGroup,
@@ -139,7 +140,8 @@ class HostStore implements Store {
     const own = this.#values.get(name) ?? new Float64Array(sizeOf(shape));
     this.#values.set(name, own);
     const filled = (async () => {
-      if (values !== undefined) own.set(checked(name, await values(), own.length));
+      if (values === undefined) return;
+      await eachPiece(name, await values(), own.length, (piece, at) => own.set(numbers(piece), at));
     })();
     this.#filled.set(name, filled);
     return filled;
@@ -175,8 +177,11 @@ class HostStore implements Store {
 /** Values with f16 words decoded and the length checked. */
 function checked(name: string, values: Source, size: number): ArrayLike<number> {
   if (values.length !== size) throw new ShapeError(`${name}: got ${values.length} values, wants ${size}.`);
-  return values instanceof Uint16Array ? Float64Array.from(values, f16ToNumber) : values;
+  return numbers(values);
 }
+
+const numbers = (values: Source): ArrayLike<number> =>
+  values instanceof Uint16Array ? Float64Array.from(values, f16ToNumber) : values;
 
 /** The number that a half-precision word stands for. */
 export function f16ToNumber(word: number): number {

@@ -1,4 +1,5 @@
 /** @file What a program runs on: the contract that the device and the f64 interpreter both fulfil. */
+import { ShapeError } from "../errors.ts";
 import type { Aval, Shape } from "../shape.ts";
 import type { Tensor, Trace } from "../tensor.ts";
 
@@ -8,6 +9,9 @@ export type Values = Float32Array | Float64Array;
 /** Values to upload, one number an element; f16 data may be given as its 16-bit words (Uint16Array). */
 export type Source = Float32Array | Float64Array | Int32Array | Uint32Array | Uint16Array | readonly number[];
 
+/** Values at once, or piece by piece in their order: then a piece is good until the next one is asked for. */
+export type Given = Source | AsyncIterable<Source>;
+
 /** Bytes by what they are for: "weights", "trainable", "gradients", "optimizer", "activations", "transfer". */
 export type MemoryPlan = Readonly<Record<string, number>>;
 
@@ -16,14 +20,14 @@ export interface Declaration extends Aval {
   /** What its bytes are counted as; "weights" if absent. */
   readonly kind?: string;
   /** Reads the values when the first program that uses it is compiled; zeros if absent. */
-  readonly values?: () => Source | Promise<Source>;
+  readonly values?: () => Given | Promise<Given>;
 }
 
 /** One parameter of a group. */
 export interface Member {
   readonly name: string;
   readonly shape: Shape;
-  readonly values?: () => Source | Promise<Source>;
+  readonly values?: () => Given | Promise<Given>;
 }
 
 /**
@@ -90,6 +94,24 @@ export interface Runtime {
   allocated(): MemoryPlan;
   /** Frees everything; stores and programs must not be used again. */
   dispose(): void;
+}
+
+/**
+ * Hands on the values given for a parameter of `size` elements, each piece with the element at which it begins.
+ * @throws {ShapeError} if they are more or fewer.
+ */
+export async function eachPiece(
+  name: string,
+  given: Given,
+  size: number,
+  take: (piece: Source, at: number) => void | Promise<void>,
+): Promise<void> {
+  let at = 0;
+  for await (const piece of Symbol.asyncIterator in given ? given : [given]) {
+    if (at + piece.length <= size) await take(piece, at);
+    at += piece.length;
+  }
+  if (at !== size) throw new ShapeError(`${name}: got ${at} values, wants ${size}.`);
 }
 
 /** Elements of a group's member, rounded up so that the next one may be bound on its own (256 bytes). */

@@ -1,4 +1,5 @@
 /** @file Named parameters on the device: uploaded when a compiled program first reaches them, alone or side by side in buckets. */
+import { bytesPerElement } from "../dtype.ts";
 import { TraceError } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import type { Stretch } from "../trace/memory.ts";
@@ -7,6 +8,7 @@ import { bytesOf } from "./placement.ts";
 import {
   type Bucket,
   type Declaration,
+  eachPiece,
   layoutGroup,
   type Member,
   type Source,
@@ -131,7 +133,7 @@ export class DeviceStore implements Store {
     const size = sizeOf(shape);
     // What no program has reached is what was declared.
     if (!this.footprint(place.buffer).allocated && values !== undefined)
-      return decode(dtype, pack(name, dtype, await values(), size), 0, size);
+      return decode(dtype, await pack(name, dtype, await values(), size), 0, size);
     await this.#materialize(place.buffer);
     return download(this.device, this.allocate(place.buffer), place.offset, dtype, size);
   }
@@ -170,9 +172,10 @@ export class DeviceStore implements Store {
       const { declaration, place } = this.#entry(part);
       const { values, shape, dtype } = declaration;
       if (values === undefined || buffer === null) continue;
-      const source = await values();
-      checkLength(part, source, sizeOf(shape));
-      await upload(this.device, part, buffer, place.offset, dtype, source);
+      const width = bytesPerElement[dtype];
+      await eachPiece(part, await values(), sizeOf(shape), (piece, at) =>
+        upload(this.device, part, buffer, place.offset + at * width, dtype, piece),
+      );
     }
   }
 

@@ -3,13 +3,10 @@ import { bytesPerElement, type DType } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import { type Device, usage } from "./device.ts";
 import { f16ToNumber } from "./host.ts";
-import type { Source, Values } from "./runtime.ts";
+import { eachPiece, type Given, type Source, type Values } from "./runtime.ts";
 
 /** Bytes moved at a time: one mapping of 128 MiB is five times slower than eight of 16 MiB. */
 const CHUNK = 2 ** 24;
-/** Bytes handed to the queue before waiting for it, so that its staging memory stays small. */
-const IN_FLIGHT = 2 ** 28;
-
 /** Bytes of a buffer that holds n bytes: whole vec4s, so that kernels may load four values at a time. */
 export const padded = (bytes: number): number => Math.max(16, Math.ceil(bytes / 16) * 16);
 
@@ -44,9 +41,9 @@ export function writer(
   };
 }
 
-/** Writes values to a buffer from `offset` on, a chunk at a time. */
+/** Writes values to a buffer from `offset` on, a chunk at a time. Offsets are multiples of 4. */
 export async function upload(
-  { gpu }: Device,
+  device: Device,
   name: string,
   buffer: GPUBuffer,
   offset: number,
@@ -55,21 +52,27 @@ export async function upload(
 ): Promise<void> {
   const width = bytesPerElement[dtype];
   const length = Math.min(values.length, CHUNK / width);
-  const memory = new ArrayBuffer(padded(length * width));
-  let sent = 0;
+  let memory: ArrayBuffer | null = null;
   for (let start = 0; start < values.length; start += length) {
-    const count = Math.min(length, values.length - start);
-    // Through memory of our own: views of shared memory crash the queue, and most types need converting anyway.
-    writer(name, dtype, memory, 0, count)(part(values, start, start + count));
-    const bytes = Math.ceil((count * width) / 4) * 4;
-    gpu.queue.writeBuffer(buffer, offset + start * width, memory, 0, bytes);
-    sent += bytes;
-    if (sent >= IN_FLIGHT) {
-      await gpu.queue.onSubmittedWorkDone();
-      sent = 0;
+    const chunk = part(values, start, Math.min(start + length, values.length));
+    const bytes = Math.ceil((chunk.length * width) / 4) * 4;
+    if (isStored(chunk, dtype) && chunk.byteLength === bytes) {
+      device.gpu.queue.writeBuffer(buffer, offset + start * width, chunk);
+    } else {
+      memory ??= new ArrayBuffer(padded(length * width));
+      writer(name, dtype, memory, 0, chunk.length)(chunk);
+      device.gpu.queue.writeBuffer(buffer, offset + start * width, memory, 0, bytes);
     }
+    await device.handed(bytes);
   }
 }
+
+/** Whether values are as they are stored, in memory that the queue may read: views of shared memory crash it. */
+const isStored = (
+  values: Source,
+  dtype: DType,
+): values is Exclude<Source, readonly number[]> & ArrayBufferView<ArrayBuffer> =>
+  values instanceof arrayOf[dtype] && values.buffer instanceof ArrayBuffer;
 
 const part = (values: Source, start: number, end: number): Source =>
   Array.isArray(values)
@@ -77,9 +80,10 @@ const part = (values: Source, start: number, end: number): Source =>
     : (values as Exclude<Source, readonly number[]>).subarray(start, end); // not an Array, so a view
 
 /** Values as they are stored. */
-export function pack(name: string, dtype: DType, values: Source, size: number): ArrayBuffer {
-  const memory = new ArrayBuffer(padded(size * bytesPerElement[dtype]));
-  writer(name, dtype, memory, 0, size)(values);
+export async function pack(name: string, dtype: DType, given: Given, size: number): Promise<ArrayBuffer> {
+  const width = bytesPerElement[dtype];
+  const memory = new ArrayBuffer(padded(size * width));
+  await eachPiece(name, given, size, (piece, at) => writer(name, dtype, memory, at * width, piece.length)(piece));
   return memory;
 }
 
