@@ -1,7 +1,7 @@
 /**
  * @file The benchmark runner.
  *
- *     pnpm bench [dispatch] [kernels] [step] [peers] [--no-peers] [--json FILE]
+ *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [--no-peers] [--size MB] [--json FILE]
  */
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
@@ -10,17 +10,23 @@ import { deviceRuntime, requestDevice } from "@graftml/tensor";
 import { type Report, table } from "./report.ts";
 import { dispatch } from "./suites/dispatch.ts";
 import { kernels } from "./suites/kernels.ts";
+import { loading } from "./suites/load.ts";
 import { peers, step } from "./suites/step.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: "string" }, peers: { type: "boolean", default: true } },
+  options: {
+    json: { type: "string" },
+    peers: { type: "boolean", default: true },
+    size: { type: "string", default: "64" }, // of the file that `load` reads, in megabytes
+  },
   allowNegative: true,
 });
 const suites: Readonly<Record<string, () => Promise<Report>>> = {
   dispatch,
   kernels: () => kernels({ peers: values.peers }),
   step,
+  load: () => loading({ megabytes: Number(values.size) }),
   peers,
 };
 const chosen = positionals.length > 0 ? positionals : Object.keys(suites).filter((s) => values.peers || s !== "peers");
