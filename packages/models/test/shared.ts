@@ -25,3 +25,6 @@ export interface Reference {
 /** reference.json of a model. */
 export const referenceOf = (name: string): Reference =>
   JSON.parse(readFileSync(join(modelFolder(name), "reference.json"), "utf8")) as Reference;
+
+/** A data file, by its path in the folder of data. */
+export const dataFile = (name: string): string => join(shared, "data", name);
