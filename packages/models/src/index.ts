@@ -1,10 +1,15 @@
 /** @file The public surface of @graftml/models: families of models, their files, tokenizers and generation. */
+export { bert } from "./bert.ts";
 export { type ChatTemplate, type ChatText, type Span, type Turn } from "./chat.ts";
 export { absent, activation, only, rate, readConfig, size, unquantized } from "./config.ts";
+export { deberta, debertaV2 } from "./deberta.ts";
+export { distilbert } from "./distilbert.ts";
 export { type BuildOptions, type Family, headFor } from "./family.ts";
 export { type GenerateRequest, type Generator, type NewToken, openGenerator } from "./generate.ts";
 export type { Framed, PutAround } from "./frame.ts";
 export { gpt2 } from "./gpt2.ts";
+export { type ChosenHead, chooseHead, classifier, firstRow, type Head } from "./heads.ts";
+export { type Picture, type Pixels, pixelsOf, type Preparation, readPreparation } from "./image.ts";
 export {
   activations,
   attend,
@@ -23,14 +28,16 @@ export {
   tokenInputs,
 } from "./layers.ts";
 export { llamas } from "./llama.ts";
-export { type LoadedModel, loadModel, type LoadOptions, loadTokenizer } from "./load.ts";
+export { type LoadedModel, loadModel, type LoadOptions, loadPreparation, loadTokenizer } from "./load.ts";
 export { logitsOf, type Setup } from "./logits.ts";
 export { randomBase } from "./random.ts";
 export { buildModel, families } from "./registry.ts";
 export { bucketOf, type Buckets, distanceBias } from "./relative.ts";
+export { roberta, xlmRoberta } from "./roberta.ts";
 export { rotaryTable } from "./rotary.ts";
 export type { Sampling } from "./sample.ts";
 export { saveModel, type SaveOptions } from "./save.ts";
 export { type Storage, storedAs } from "./storage.ts";
 export { t5 } from "./t5.ts";
 export { type TextTokenizer, textTokenizer } from "./tokenizer.ts";
+export { vit } from "./vit.ts";

@@ -15,6 +15,7 @@ import {
 import { fileSource } from "@graftml/peft/files";
 import { checkpointBase } from "./checkpoint.ts";
 import type { Family } from "./family.ts";
+import { type Preparation, readPreparation } from "./image.ts";
 import { randomBase } from "./random.ts";
 import { families, familyOf } from "./registry.ts";
 import { type Storage, storedAs } from "./storage.ts";
@@ -120,6 +121,16 @@ export async function loadTokenizer(folder: string): Promise<TextTokenizer | nul
     ? await readFile(join(folder, "chat_template.jinja"), "utf8")
     : undefined;
   return textTokenizer(await readJson(file), config, file, template);
+}
+
+/**
+ * How the model in a folder wants its images, or null if the folder does not say.
+ * @throws {StateError} naming the key of what is wrong or not supported.
+ */
+export async function loadPreparation(folder: string): Promise<Preparation | null> {
+  const name = "preprocessor_config.json";
+  const file = join(folder, name);
+  return (await readdir(folder)).includes(name) ? readPreparation(await readJson(file), file) : null;
 }
 
 async function openWeights(folder: string, names: readonly string[]): Promise<TensorFile> {

@@ -23,7 +23,7 @@ const COMPANIONS = [
   "chat_template.jinja",
   "special_tokens_map.json",
   "added_tokens.json",
-  "chat_template.jinja",
+  "preprocessor_config.json",
   "vocab.json",
   "merges.txt",
   "tokenizer.model",
