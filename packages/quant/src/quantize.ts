@@ -1,0 +1,170 @@
+/** @file From weights to codes, on the host: the same bytes as bitsandbytes. */
+import { StateError } from "@graftml/peft";
+import { codeLengths, type DequantizeAttrs, type Encoding, show } from "@graftml/tensor";
+import { mean } from "./mean.ts";
+
+/** A matrix as codes: what `dequantize` reads. */
+export interface Quantized {
+  readonly codes: Uint32Array<ArrayBuffer>;
+  /** One a block; words of their codes where scales are nested. */
+  readonly scales: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
+  /** What is added to every scale, then the scales of blocks of scales; empty where scales are not nested. */
+  readonly nested: Float32Array<ArrayBuffer>;
+}
+
+/** Scales are no smaller than this in a last block that is not whole, as in bitsandbytes. */
+const TINY = Math.fround(1e-38);
+
+/**
+ * The codes of a matrix, row by row.
+ * @param name for messages.
+ * @throws {StateError} naming the first weight that is NaN or infinite.
+ */
+export function quantize(values: Float32Array, attrs: DequantizeAttrs, name: string): Quantized {
+  const { encoding, shape } = attrs;
+  const bad = values.findIndex((x) => !Number.isFinite(x));
+  if (bad >= 0)
+    throw new StateError(
+      `${name} ${show(shape)} holds ${values[bad]} at [${Math.floor(bad / shape[1])}, ${bad % shape[1]}]: only numbers can be quantized. Check the checkpoint.`,
+    );
+  const lengths = codeLengths(attrs);
+  const codes = new Uint32Array(lengths.codes);
+  const block = encoding.block ?? shape[1];
+  const scales = new Float32Array(Math.ceil(values.length / block));
+  if (encoding.table === null) integers(values, codes, scales, { block, byRows: encoding.block === null, name });
+  else fourBits(values, codes, scales, { block, table: encoding.table });
+  return encoding.nested === null
+    ? { codes, scales, nested: new Float32Array() }
+    : { codes, ...nestedScales(scales, encoding.nested) };
+}
+
+/** Largest magnitude in [from, to). */
+function largest(values: Float32Array, from: number, to: number): number {
+  let most = 0;
+  for (let i = from; i < to; i++) most = Math.max(most, Math.abs(values[i] ?? 0));
+  return most;
+}
+
+/** Middles of neighbours in a sorted table, in f32. */
+const middles = (table: readonly number[]): Float32Array =>
+  Float32Array.from(table.slice(1), (x, i) => Math.fround(Math.fround((table[i] ?? 0) + x) / 2));
+
+/**
+ * The nearest number of the table to x / (its block's largest magnitude); at a middle the lower one.
+ * @see bitsandbytes `quantize_4bit`, backends/default.
+ */
+function fourBits(
+  values: Float32Array,
+  codes: Uint32Array,
+  scales: Float32Array,
+  { block, table }: { readonly block: number; readonly table: readonly number[] },
+): void {
+  // Equal numbers keep their order: FP4's zero comes before its negative zero.
+  const order = table.map((_, code) => code).sort((a, b) => (table[a] ?? 0) - (table[b] ?? 0));
+  const bounds = middles(order.map((code) => table[code] ?? 0));
+  const bound = (i: number): number => bounds[i] ?? Infinity;
+  for (let b = 0; b < scales.length; b++) {
+    const [from, to] = [b * block, Math.min((b + 1) * block, values.length)];
+    const whole = to - from === block;
+    const most = largest(values, from, to);
+    const scale = whole ? most : Math.max(most, TINY);
+    const inverse = Math.fround(1 / Math.max(most, TINY));
+    scales[b] = scale;
+    for (let i = from; i < to; i++) {
+      const value = values[i] ?? 0;
+      const x = Math.fround(whole ? value * inverse : value / scale);
+      let place = x > bound(7) ? 8 : 0;
+      if (x > bound(place + 3)) place += 4;
+      if (x > bound(place + 1)) place += 2;
+      if (x > bound(place)) place += 1;
+      const word = i >> 3;
+      codes[word] = (codes[word] ?? 0) | ((order[place] ?? 0) << (4 * ((i & 7) ^ 1)));
+    }
+  }
+}
+
+/** Adding and taking away this rounds an f32 to a whole number, halves to the even one. */
+const WHOLE = 1.5 * 2 ** 23;
+const toWhole = (x: number): number => Math.fround(Math.fround(x + WHOLE) - WHOLE);
+
+/**
+ * x · 127 / (its block's largest magnitude), rounded to whole numbers. By rows, weights are rounded to f16 before.
+ * @see bitsandbytes `int8_vectorwise_quant` and `Int8Params`.
+ */
+function integers(
+  values: Float32Array,
+  codes: Uint32Array,
+  scales: Float32Array,
+  { block, byRows, name }: { readonly block: number; readonly byRows: boolean; readonly name: string },
+): void {
+  const rounded = byRows ? values.map(toHalf) : values;
+  for (let b = 0; b < scales.length; b++) {
+    const [from, to] = [b * block, Math.min((b + 1) * block, values.length)];
+    const most = largest(rounded, from, to);
+    if (!Number.isFinite(most))
+      throw new StateError(
+        `${name} holds weights that f16 cannot, which int8 by rows rounds to: choose a block of 64.`,
+      );
+    const factor = most === 0 ? 0 : Math.fround(Math.fround(1 / most) * 127);
+    scales[b] = most;
+    for (let i = from; i < to; i++) {
+      const code = toWhole(Math.fround((rounded[i] ?? 0) * factor));
+      const word = i >> 2;
+      codes[word] = (codes[word] ?? 0) | ((code & 255) << (8 * (i & 3)));
+    }
+  }
+}
+
+/** The f16 nearest to an f32, halves to the even one; infinite from 65520 on. */
+function toHalf(x: number): number {
+  const size = Math.abs(x);
+  if (size >= 65_520) return x * Infinity;
+  // 2¹³ times what has the exponent of x: adding it leaves room for f16's 10 bits of fraction.
+  const room = 1.5 * 2 ** (Math.max(-14, Math.floor(Math.log2(size))) + 13);
+  return Math.fround(Math.fround(x + room) - room);
+}
+
+/** Steps of the table by which bitsandbytes finds an eight-bit code on the CPU, less one. */
+const STEPS = 65_535;
+const stepTables = new WeakMap<readonly number[], Uint8Array>();
+
+/** The code of each step between −1 and 1: how many middles lie below it. */
+function stepTable(table: readonly number[]): Uint8Array {
+  let codes = stepTables.get(table);
+  if (codes === undefined) {
+    const bounds = middles(table);
+    codes = new Uint8Array(STEPS + 1);
+    for (let i = 0, code = 0; i <= STEPS; i++) {
+      const x = Math.fround(-1 + Math.fround((2 * i) / STEPS));
+      while (code < bounds.length && (bounds[code] ?? 0) < x) code++;
+      codes[i] = code;
+    }
+    stepTables.set(table, codes);
+  }
+  return codes;
+}
+
+/** Scales less their mean as eight-bit codes, and the mean before the scales of these. */
+function nestedScales(
+  scales: Float32Array,
+  { table, block }: NonNullable<Encoding["nested"]>,
+): Pick<Quantized, "scales" | "nested"> {
+  const steps = stepTable(table);
+  const offset = mean(scales);
+  const centred = scales.map((x) => x - offset);
+  const words = new Uint32Array(Math.ceil(scales.length / 4));
+  const nested = new Float32Array(1 + Math.ceil(scales.length / block));
+  nested[0] = offset;
+  for (let from = 0; from < scales.length; from += block) {
+    const to = Math.min(from + block, scales.length);
+    const most = largest(centred, from, to);
+    nested[1 + from / block] = most;
+    const inverse = Math.fround(1 / most);
+    for (let i = from; i < to; i++) {
+      const x = most === 0 ? 0 : Math.min(1, Math.max(-1, Math.fround((centred[i] ?? 0) * inverse)));
+      const step = Math.fround(Math.fround(Math.fround(Math.fround(x + 1) * 0.5) * STEPS) + 0.5);
+      words[i >> 2] = (words[i >> 2] ?? 0) | ((steps[Math.trunc(step)] ?? 0) << (8 * (i & 3)));
+    }
+  }
+  return { scales: words, nested };
+}
