@@ -37,8 +37,8 @@ def main(out):
     for name, cases in CASES.items():
         tiny.save(tiny.make(name), out / name / "model.safetensors")
         for case, options in cases.items():
-            task = {} if name == "bert" else {"task_type": "CAUSAL_LM"}
-            model = get_peft_model(tiny.make(name), IA3Config(**task, **options))
+            task = "SEQ_CLS" if name == "bert" else "CAUSAL_LM"
+            model = get_peft_model(tiny.make(name), IA3Config(task_type=task, **options))
             generator = torch.Generator().manual_seed(2)
             for parameter in model.parameters():
                 if parameter.requires_grad:

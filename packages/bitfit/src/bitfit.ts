@@ -8,8 +8,8 @@ const names = (words: string | readonly string[], site: Site, model: ModelInfo):
   covers(words, site, model) ||
   covers(words, { ...site, path: site.path.replace(/\.bias$/, "") }, model);
 
-/** The output head is no part of the method: a task's own is trained whole beside it, a tied one has no bias to train. */
-const apart = ({ roles }: Site): boolean => roles.includes("head") || roles.includes("unembed");
+/** A task's own output layer is trained whole beside the method. */
+const apart = ({ roles }: Site): boolean => roles.includes("head");
 
 /**
  * Trains biases, in place: those of linears, norms and whatever else has one. A linear that has none gets one that starts at
@@ -43,7 +43,8 @@ export const bitfit = defineMethod({
       },
       ...(adding && {
         linear: {
-          at: (site, model) => !site.bias && !apart(site) && names(biases, site, model),
+          at: (site, model) =>
+            !site.bias && !apart(site) && !site.roles.includes("unembed") && names(biases, site, model),
           optional: true,
           mentions,
           wrap: (x, next, { own, site }) => add(next(x), own("bias", [site.out], zeros)),
