@@ -1,7 +1,7 @@
 /** @file Folding a session's adapters into its model, and measuring that nothing changed by it. */
 
-import { logitsOf, saveModel } from "@graftml/models";
-import { type Base, declareBase, merge, type NamedValues, rngOf } from "@graftml/peft";
+import { probeLogits, saveModel } from "@graftml/models";
+import { type Base, declareBase, merge, type NamedValues } from "@graftml/peft";
 import type { Runtime, Values } from "@graftml/tensor";
 import { declareSession, type Session } from "./session.ts";
 
@@ -28,31 +28,25 @@ export async function writeMerged({ folder, loaded: { model, base }, stack }: Se
 /** Rows and tokens of the batch that logits are compared on. */
 const PROBE = { rows: 2, tokens: 24 } as const;
 
-/** Compares logits of the attached adapters with those of a merged base, on random tokens. */
+/** Compares logits of the attached adapters with those of a merged base, on a random batch. */
 export async function compareMerged(runtime: Runtime, session: Session, merged: Base): Promise<Difference> {
   const { model } = session.loaded;
-  const rng = rngOf(0, "probe batch");
-  const tokens = Math.min(PROBE.tokens, model.info.maxLength);
-  const probe = Array.from({ length: PROBE.rows }, () =>
-    Array.from({ length: tokens }, () => Math.floor(rng.uniform() * model.info.vocabulary)),
-  );
+  const size = { batch: PROBE.rows, length: Math.min(PROBE.tokens, model.info.maxLength) };
   const { store } = declareSession(runtime, session);
-  const attached = await logitsOf({ runtime, store, model, adapters: session.stack.map((s) => s.adapter) }, probe);
+  const adapters = session.stack.map((s) => s.adapter);
+  const attached = await probeLogits({ runtime, store, model, adapters }, size);
   const other = runtime.store();
   declareBase(other, merged);
-  const folded = await logitsOf({ runtime, store: other, model }, probe);
-  return differenceOf(attached, folded);
+  return differenceOf(attached, await probeLogits({ runtime, store: other, model }, size));
 }
 
-function differenceOf(a: readonly Values[], b: readonly Values[]): Difference {
+function differenceOf(a: Values, b: Values): Difference {
   let [difference, largest] = [0, 0];
-  a.forEach((row, i) =>
-    row.forEach((x: number, j: number) => {
-      // NaN on either side must not pass for equal.
-      const gap = Math.abs(x - (b[i]?.[j] ?? NaN));
-      difference = gap > difference || Number.isNaN(gap) ? gap : difference;
-      largest = Math.max(largest, Math.abs(x));
-    }),
-  );
+  a.forEach((x: number, i: number) => {
+    // NaN on either side must not pass for equal.
+    const gap = Math.abs(x - (b[i] ?? NaN));
+    difference = gap > difference || Number.isNaN(gap) ? gap : difference;
+    largest = Math.max(largest, Math.abs(x));
+  });
   return { difference, largest };
 }

@@ -1,6 +1,25 @@
 /** @file Running a model without training it: the scope for it, and the logits of given tokens. */
-import { type Adapter, type Layer, type Model, openScope, type Scope } from "@graftml/peft";
-import { type Runtime, ShapeError, slice, type Store, type Trace, type Values } from "@graftml/tensor";
+import {
+  type Adapter,
+  type BatchSize,
+  type Layer,
+  type Model,
+  openScope,
+  predict,
+  rngOf,
+  type Scope,
+} from "@graftml/peft";
+import {
+  type Runtime,
+  type Shape,
+  ShapeError,
+  sizeOf,
+  slice,
+  type Source,
+  type Store,
+  Trace,
+  type Values,
+} from "@graftml/tensor";
 
 /** What runs: a model whose weights and adapters a store knows. */
 export interface Setup {
@@ -18,35 +37,66 @@ export const layersIn = ({ adapters = [] }: Setup): readonly Layer[] => adapters
 export const inferenceScope = (trace: Trace, { store, model }: Setup, layers: readonly Layer[]): Scope =>
   openScope(trace, layers, { train: false, model: model.info, dtypeOf: (name) => store.declaration(name).dtype });
 
+/** Logits of a batch as one list, row by row, without rows that methods put before the tokens. */
+async function logitsFor(
+  setup: Setup,
+  size: BatchSize,
+  inputs: Readonly<Record<string, Source>>,
+): Promise<{ readonly logits: Values; readonly shape: Shape }> {
+  const { runtime, store, model } = setup;
+  let shape: Shape = [];
+  const program = await runtime.compile(store, (trace) => {
+    const all = predict(model, inferenceScope(trace, setup, layersIn(setup)), size); // [B, T', V] or [B, labels]
+    const [, rows = 0] = all.shape;
+    const logits = all.shape.length < 3 ? all : slice(all, 1, rows - size.length, size.length);
+    ({ shape } = logits);
+    return { logits };
+  });
+  try {
+    const { logits = new Float32Array() } = await program.run(inputs);
+    return { logits, shape };
+  } finally {
+    program.dispose();
+  }
+}
+
 /**
  * Logits of every token of every sequence, for comparing models: all of them are in memory at once. An encoder-decoder
  * reads each sequence and writes it once more.
  *
  * @param sequences token ids; they may differ in length.
  * @throws {ShapeError} for a sequence that is empty, too long, or holds an id that the vocabulary lacks.
- * @returns for each sequence its logits [T, V], row by row.
+ * @returns for each sequence its logits [T, V], row by row; of a head that judges whole sequences [labels].
  */
 export async function logitsOf(setup: Setup, sequences: readonly (readonly number[])[]): Promise<readonly Values[]> {
-  const { runtime, store, model } = setup;
-  checkSequences(sequences, model.info.vocabulary);
+  const { vocabulary, decoderStart = 0 } = setup.model.info;
+  checkSequences(sequences, vocabulary);
   const [batch, length] = [sequences.length, Math.max(...sequences.map((s) => s.length))];
-  const program = await runtime.compile(store, (trace) => {
-    const scope = inferenceScope(trace, setup, layersIn(setup));
-    const read = model.inputs(trace, { batch, length });
-    const hidden = model.forward(scope, read); // [B, T', D]
-    const real = slice(hidden, 1, (hidden.shape[1] ?? 0) - length, length); // [B, T, D]
-    return { logits: model.head(scope, real, read) };
-  });
-  try {
-    const begun = sequences.map((s) => [model.info.decoderStart ?? 0, ...s.slice(0, -1)]);
-    const ids = padded(sequences, length);
-    const inputs = { ids, mask: maskOf(sequences, length), decoder_ids: padded(begun, length) };
-    const { logits = new Float32Array() } = await program.run(inputs);
-    const width = model.info.vocabulary;
-    return sequences.map((s, i) => logits.slice(i * length * width, (i * length + s.length) * width));
-  } finally {
-    program.dispose();
+  const begun = sequences.map((s) => [decoderStart, ...s.slice(0, -1)]);
+  const inputs = {
+    ids: padded(sequences, length),
+    mask: maskOf(sequences, length),
+    types: new Int32Array(batch * length),
+    decoder_ids: padded(begun, length),
+  };
+  const { logits, shape } = await logitsFor(setup, { batch, length }, inputs);
+  const row = logits.length / batch;
+  const kept = ({ length: tokens }: readonly number[]): number => (shape.length < 3 ? row : (row / length) * tokens);
+  return sequences.map((s, i) => logits.slice(i * row, i * row + kept(s)));
+}
+
+/** Logits of a random batch, always the same one: what shows whether two models are one. */
+export async function probeLogits(setup: Setup, size: BatchSize): Promise<Values> {
+  const { model } = setup;
+  const rng = rngOf(0, "probe batch");
+  const { ids } = model.inputs(new Trace(), size);
+  if (ids.dtype === "f32") {
+    const pixels = new Float32Array(sizeOf(ids.shape)).map(() => rng.normal());
+    return (await logitsFor(setup, size, { pixels })).logits;
   }
+  const token = (): number => Math.floor(rng.uniform() * model.info.vocabulary);
+  const rows = Array.from({ length: size.batch }, () => Array.from({ length: size.length }, token));
+  return Float32Array.from((await logitsOf(setup, rows)).flatMap((row) => Array.from(row)));
 }
 
 /**
