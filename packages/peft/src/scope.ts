@@ -3,7 +3,7 @@ import { cast, dropout, type DType, linear, type Shape, type Tensor, type Trace,
 import { AdaptError } from "./errors.ts";
 import type { Init } from "./init.ts";
 import type { Adaptation, Adapted, Attachment, Here, OwnOptions } from "./method.ts";
-import { type Crossing, crossings, type Leads, type Mixture } from "./mixture.ts";
+import { crossings, type Joint, type Leads, type Mixture } from "./mixture.ts";
 import type { ModelInfo } from "./model.ts";
 import type { Progress } from "./progress.ts";
 import { type Kind, type Kinds, type Next, type Site, siteOf, type SiteSpec } from "./site.ts";
@@ -16,6 +16,8 @@ export interface Layer {
   /** Its name, for messages. */
   readonly name: string;
   readonly adaptation: Adaptation;
+  /** What it does, in words: layers of one key do the same with parameters of their own. */
+  readonly key?: string;
   /** Stacks among which the rows of a batch choose, in the place of a single one. */
   readonly mixture?: Mixture;
 }
@@ -170,6 +172,35 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     bias: () => biasOf(site),
   });
 
+  const attachedAt = <K extends Kind>(kind: K, site: Site<K>, some: readonly Layer[]): readonly Attached<K>[] =>
+    some.flatMap((layer) => {
+      // The attachment under key K is for kind K: Adaptation says so, but an indexed access cannot.
+      const attachment = layer.adaptation[kind] as Attachment<K> | undefined;
+      return attachment !== undefined && chosen(attachment, site, model) ? [{ layer, attachment }] : [];
+    });
+
+  /** Stacks of a mixed batch that attach to a site with the same methods in the same configurations. */
+  const jointAt = <K extends Kind>(kind: K, site: Site<K>, stacks: Mixture["stacks"]): readonly Joint<K>[] => {
+    if (options.train) return []; // noise has no rows of its own
+    const groups = new Map<string, { readonly number: number; readonly attached: readonly Attached<K>[] }[]>();
+    for (const [number, some] of stacks.entries()) {
+      const attached = attachedAt(kind, site, some);
+      if (attached.length === 0 || changesLinear(site)(number)) continue;
+      const key = attached.map(({ layer }) => layer.key ?? `${number}`).join();
+      groups.set(key, [...(groups.get(key) ?? []), { number, attached }]);
+    }
+    const many = [...groups.values()].filter((members) => members.length > 1);
+    return many.map((members) => ({
+      stacks: members.map((m) => m.number),
+      around: (pick) => (base) =>
+        (members[0]?.attached ?? []).reduce<Next<K>>((next, { layer, attachment }, depth) => {
+          const places = members.flatMap((m) => (m.attached[depth] ? [here(m.attached[depth].layer, site)] : []));
+          const own: Here<K>["own"] = (...given) => pick(places.map((place) => place.own(...given)));
+          return (input) => attachment.wrap(input, next, { ...here(layer, site), own });
+        }, base),
+    }));
+  };
+
   /** What layers make of a site: `base`, and around it, from inside out, those that attach there; null if none does. */
   const wrapped = <K extends Kind>(
     kind: K,
@@ -184,7 +215,8 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
           const { index, stacks } = layer.mixture;
           const through = stacks.map((some) => wrapped(kind, site, some));
           // Only a linear may have parameters that differ from row to row.
-          const own = kind === "linear" ? { changes: changesLinear(site), within } : shared;
+          const own =
+            kind === "linear" ? { changes: changesLinear(site), within, joint: jointAt(kind, site, stacks) } : shared;
           return [
             {
               layer,
@@ -192,10 +224,10 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
             },
           ];
         }
-        // The attachment under key K is for kind K: Adaptation says so, but an indexed access cannot.
-        const attachment = layer.adaptation[kind] as Attachment<K> | undefined;
-        if (attachment === undefined || !chosen(attachment, site, options.model)) return [];
-        return [{ layer, around: (next) => (input) => attachment.wrap(input, next, here(layer, site)) }];
+        return attachedAt(kind, site, [layer]).map(({ attachment }) => ({
+          layer,
+          around: (next) => (input) => attachment.wrap(input, next, here(layer, site)),
+        }));
       },
     );
     if (attached.length === 0) return null;
@@ -242,8 +274,14 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
   return scopeAt("");
 }
 
+/** A layer that attaches to a site. */
+interface Attached<K extends Kind> {
+  readonly layer: Layer;
+  readonly attachment: Attachment<K>;
+}
+
 /** Where all rows have the same parameters. */
-const shared: Pick<Crossing<Kind>, "changes" | "within"> = { changes: () => false, within: (_, run) => run() };
+const shared = { changes: () => false, within: <R>(_: number, run: () => R): R => run(), joint: [] };
 
 /** What a layer makes of a site. @throws {AdaptError} if it never reaches the layer inside it. */
 const reaching =
@@ -273,7 +311,7 @@ export const chosen = <K extends Kind>({ at, exclude }: Attachment<K>, site: Sit
 
 /** The onion's layers of configured methods that share an adapter's id. */
 export const layersOf = (id: string, methods: readonly Adapted[]): Layer[] =>
-  methods.map(({ name, adaptation }) => ({ id, name, adaptation }));
+  methods.map(({ name, config, adaptation }) => ({ id, name, adaptation, key: JSON.stringify([name, config]) }));
 
 /** A parameter in f32, for arithmetic other than products. */
 export const inF32 = (x: Tensor): Tensor => cast(x, "f32");
