@@ -81,10 +81,11 @@ def split(folder):
 
 
 def adalora(name, folder):
-    model = get_peft_model(tiny.make(name), AdaLoraConfig(**ADALORA, target_modules=["q_proj", "v_proj", "mlp.down_proj"]))
+    # Only with a task does PEFT add its penalty to the loss.
+    options = {**ADALORA, "target_modules": ["q_proj", "v_proj", "mlp.down_proj"], "task_type": "CAUSAL_LM"}
+    model = get_peft_model(tiny.make(name), AdaLoraConfig(**options))
     shake(model)
     model.save_pretrained(folder / "start")
-    # A rule of thumb: what is kept must be kept here too, whatever the last bits say.
     steps = tiny.train(model, after_step=model.base_model.update_and_allocate)
     model.save_pretrained(folder / "end")
     for part in ("start", "end"):

@@ -4,7 +4,7 @@ import { fileSource } from "@graftml/peft/files";
 import { sizeOf, type Source } from "@graftml/tensor";
 import { expect } from "vitest";
 import type { Sizes } from "./parts.ts";
-import { type Attached, fit, type Rig, trained } from "./rig.ts";
+import { type Attached, fit, type Fitted, type Rig, trained } from "./rig.ts";
 
 /** Sizes of the models of scripts/golden/tiny.py. */
 export const goldenSizes: Sizes = {
@@ -56,13 +56,13 @@ export interface GoldenRecord {
   readonly cases: Readonly<Record<string, GoldenSteps>>;
 }
 
-/** Trains a stack as the reference did, and expects every step's loss and gradient norm to be the reference's. */
+/** Trains a stack as the reference did, and expects every step's loss and gradient norm to be the reference's. Returns what it left. */
 export async function expectGoldenSteps(
   rig: Rig,
   stack: readonly Attached[],
   { rows }: GoldenRecord,
   { trainable, loss, grad_norm }: GoldenSteps,
-): Promise<void> {
+): Promise<Fitted> {
   const { labels: classes } = rig.model.info;
   const labelsOf = (ids: readonly number[]): readonly number[] => (classes > 0 ? [(ids[0] ?? 0) % classes] : ids);
   const examples = rows.flat().map((ids) => ({ ids, labels: labelsOf(ids) }));
@@ -77,4 +77,5 @@ export async function expectGoldenSteps(
     ours.forEach((value, step) =>
       expect(Math.abs(value / (theirs[step] ?? NaN) - 1), `step ${step + 1}`).toBeLessThan(1e-4),
     );
+  return fitted;
 }

@@ -3,7 +3,6 @@
  * @see PEFT `tuners/adalora`; formats recorded from version 0.21.2.
  */
 import type { Interchange, JsonObject, NamedValues, ShapedValues, Site } from "@graftml/peft";
-import type { Values } from "@graftml/tensor";
 import type { AdaloraConfig } from "./adalora.ts";
 import { adapts, config as loraConfig, type LoraConfig } from "./config.ts";
 import { interchange as lora } from "./interchange.ts";
@@ -89,5 +88,5 @@ function cut(name: string, value: ShapedValues, kept: ReadonlyMap<string, readon
   const byRow = !name.endsWith(".lora_B");
   const rank = mask.filter(Boolean).length;
   const chosen = value.values.filter((_, i) => mask[byRow ? Math.floor(i / columns) : i % columns] === true);
-  return { shape: byRow ? [rank, columns] : [rows, rank], values: chosen as Values }; // filter keeps the kind of an array
+  return { shape: byRow ? [rank, columns] : [rows, rank], values: chosen };
 }

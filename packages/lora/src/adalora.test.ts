@@ -8,7 +8,7 @@ describeMethod(
   adalora,
   [
     { rank: 2, target_rank: 2 },
-    { rank: 2, target_rank: 2, target: "all-linear", dropout: 0.1, orthogonality: 0 },
+    { rank: 2, target_rank: 2, alpha: 1, target: "all-linear", dropout: 0.1, orthogonality: 0 },
   ],
   {
     models: [tinyLlama(), tinyBert()],

@@ -2,3 +2,4 @@
 export { adalora, type AdaloraConfig } from "./adalora.ts";
 export type { LoraConfig } from "./config.ts";
 export { lora as default, lora } from "./lora.ts";
+export { mlx } from "./mlx.ts";

@@ -23,7 +23,7 @@ import {
 import { fileSource, loadAdapter } from "@graftml/peft/files";
 import { hostRuntime, type Shape } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
-import { lora } from "../src/index.ts";
+import { adalora, lora } from "../src/index.ts";
 import { compute } from "./golden-model.ts";
 
 /** Where scripts/golden/lora_steps.py wrote. */
@@ -107,3 +107,40 @@ describe.each(Object.keys(record.cases).filter((name) => !(name in converted) &&
     });
   },
 );
+
+describe("AdaLoRA in PEFT", () => {
+  const steps = (record as unknown as { readonly adalora: (typeof record.cases)[string] }).adalora;
+  const folder = join(golden, "llama/adalora");
+
+  it("trains here as it does there, and keeps the same ranks", async () => {
+    const rig = await rigOf("llama/adalora");
+    const start = await loadAdapter(join(folder, "start"), rig.model, [adalora]);
+    const { loaded } = await expectGoldenSteps(rig, [start], record, steps);
+    const { tensors } = encodeAdapter(start.adapter, rig.model, loaded[0]!.state);
+    const file = await openSafetensors(await fileSource(join(folder, "end/adapter_model.safetensors")));
+    for (const [name, { shape }] of file.tensors) expect(tensors.get(name)?.shape, name).toEqual(shape);
+  });
+
+  it("has the same logits here once it is saved there, and is written likewise", async () => {
+    const rig = await rigOf("llama/adalora");
+    const loaded = await loadAdapter(join(folder, "end"), rig.model, [adalora]);
+    const { y } = await compute(rig, loaded, record.rows[0]);
+    expect(distance(y!, steps.logits!.flat(2))).toBeLessThan(1e-5);
+    const written = encodeAdapter(loaded.adapter, rig.model, loaded.state).config;
+    const theirs = JSON.parse(readFileSync(join(folder, "end/adapter_config.json"), "utf8")) as JsonObject;
+    const ranks = (config: JsonObject): unknown =>
+      new Map(
+        Object.entries(config["rank_pattern"] as Readonly<Record<string, readonly boolean[]>>).map(
+          ([name, kept]): readonly [string, number] => [name, kept.filter(Boolean).length],
+        ),
+      );
+    expect(ranks(written)).toEqual(ranks(theirs));
+    const apart = {
+      rank_pattern: null,
+      target_modules: null,
+      exclude_modules: null,
+      total_step: null,
+    };
+    expect({ ...written, ...apart }).toEqual({ ...theirs, ...apart });
+  });
+});

@@ -11,8 +11,8 @@ const mix = "the head reads the first row, which a prompt moves";
 const readme = new URL("../README.md", import.meta.url);
 const models = [tinyLlama(), tinyGpt2(), tinyT5()];
 
-describeMethod(prompt, [{ tokens: 3 }, { tokens: 4, init: "vocab" }], { models, lr: 0.2, except, readme });
-describeMethod(prompt, [{ tokens: 3 }], { models: [tinyBert()], lr: 0.2, except: { ...except, mix } });
-describeMethod(pTuning, [{ tokens: 4, hidden: 12 }], { models, lr: 0.2, except: folded, readme });
-describeMethod(pTuning, [{ tokens: 4, hidden: 12 }], { models: [tinyBert()], lr: 0.2, except: { ...folded, mix } });
-describeMethod(pTuning, [{ tokens: 4, encoder: false }], { models: [tinyGpt2()], lr: 0.2, except });
+describeMethod(prompt, [{ tokens: 3 }, { tokens: 4, init: "vocab" }], { models, lr: 0.05, except, readme });
+describeMethod(prompt, [{ tokens: 3 }], { models: [tinyBert()], lr: 0.05, except: { ...except, mix } });
+describeMethod(pTuning, [{ tokens: 4, hidden: 12 }], { models, lr: 0.05, except: folded, readme });
+describeMethod(pTuning, [{ tokens: 4, hidden: 12 }], { models: [tinyBert()], lr: 0.05, except: { ...folded, mix } });
+describeMethod(pTuning, [{ tokens: 4, encoder: false }], { models: [tinyGpt2()], lr: 0.05, except });
