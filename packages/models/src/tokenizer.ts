@@ -57,16 +57,19 @@ export function textTokenizer(
   file = "tokenizer.json",
   template: string | undefined = templateIn(config),
 ): TextTokenizer {
-  let tokenizer: Library;
-  try {
-    tokenizer = new Library(json, config);
-  } catch (cause) {
-    throw new StateError(
-      `${file} is no tokenizer that can be read: ${cause instanceof Error ? cause.message : String(cause)}.`,
-      { cause },
-    );
-  }
-  const idOf = (token: string): number | undefined => tokenizer.token_to_id(token);
+  // The library finds some damage only when it comes to use what is damaged.
+  const attempt = <T>(work: () => T): T => {
+    try {
+      return work();
+    } catch (cause) {
+      throw new StateError(
+        `${file} is no tokenizer that can be read: ${cause instanceof Error ? cause.message : String(cause)}.`,
+        { cause },
+      );
+    }
+  };
+  const tokenizer = attempt(() => new Library(json, config));
+  const idOf = (token: string): number | undefined => attempt(() => tokenizer.token_to_id(token));
   const tokens = specialTokens(config);
   const named = (key: string): number | null => idOf(tokens[key] ?? "") ?? null;
   // transformers 5 cleans up only where it is told to, and never for byte pairs, whose text it would damage.
@@ -74,13 +77,13 @@ export function textTokenizer(
   const pairs = typeof model === "object" && model !== null && "type" in model && model.type === "BPE";
   const cleanUp = config["clean_up_tokenization_spaces"] === true && !pairs;
   const encode = (text: string, special: boolean): readonly number[] =>
-    tokenizer.encode(text, { add_special_tokens: special }).ids;
+    attempt(() => tokenizer.encode(text, { add_special_tokens: special }).ids);
   return {
     encode: (text, { special = true } = {}) => encode(text, special),
     around: templateOf(
       (text, pair) => {
         const options = { add_special_tokens: true, text_pair: pair, return_token_type_ids: true };
-        const { ids, token_type_ids: types = ids.map(() => 0) } = tokenizer.encode(text, options);
+        const { ids, token_type_ids: types = ids.map(() => 0) } = attempt(() => tokenizer.encode(text, options));
         return { ids, types };
       },
       (text) => encode(text, false),
@@ -88,7 +91,9 @@ export function textTokenizer(
     decode: (ids, { special = false } = {}) =>
       ids.length === 0
         ? ""
-        : tokenizer.decode(ids, { skip_special_tokens: !special, clean_up_tokenization_spaces: cleanUp }),
+        : attempt(() =>
+            tokenizer.decode(ids, { skip_special_tokens: !special, clean_up_tokenization_spaces: cleanUp }),
+          ),
     idOf,
     bos: named("bos_token"),
     eos: named("eos_token"),
