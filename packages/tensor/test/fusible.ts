@@ -117,31 +117,6 @@ export const programs: readonly Program[] = [
     steps: ["fusedMap", "matmul", "fusedMap"],
   },
   {
-    name: "a product added to another one",
-    shapes: { x: [5, 4], w: [3, 4], down: [2, 4], up: [3, 2] },
-    build: ({ x, w, down, up }) => ({ y: g.add(g.linear(x!, w!), g.linear(g.linear(x!, down!), up!)) }),
-    steps: ["matmul", "matmul", "addingMatmul"],
-  },
-  {
-    name: "products that something else reads too",
-    shapes: { x: [5, 4], w: [3, 4], v: [3, 4], y: [5, 3] },
-    build: ({ x, w, v, y }) => {
-      const [a, b] = [g.linear(x!, w!), g.linear(x!, v!)];
-      return { a, sum: g.add(a, y!), other: g.sum(b, [1]), both: g.add(y!, b) };
-    },
-    steps: ["matmul", "matmul", "add", "sum", "add"],
-  },
-  {
-    name: "a product whose weight changes before it is added",
-    shapes: { x: [5, 4], p: [3, 4], y: [5, 3] },
-    build: ({ x, p, y }) => {
-      const h = g.linear(x!, p!);
-      const after = g.assign(p!, g.scale(p!, 2));
-      return { after, sum: g.add(h, y!) };
-    },
-    steps: ["matmul", "fusedUpdate", "add"],
-  },
-  {
     name: "the gradient of a mean of squares",
     shapes: { x: [5, 4], w: [4], y: [5, 4] },
     build: ({ x, w, y }) => {

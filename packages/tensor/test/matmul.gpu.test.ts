@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { DType } from "../src/dtype.ts";
 import type { Target } from "../src/kernels/target.ts";
-import { addingMatmul, type MatmulAttrs, type MatmulLayout, matmul } from "../src/ops/linear.ts";
+import { type MatmulAttrs, type MatmulLayout, matmul } from "../src/ops/linear.ts";
 import type { Op } from "../src/ops/op.ts";
 import { Trace } from "../src/tensor.ts";
 import { type Given, kernelError, noise, runKernels } from "./device.ts";
@@ -96,23 +96,6 @@ describe.each(families)("matmul, %s", (family) => {
     const small = { ...target, maxBinding: 64 * 1024 };
     expect(await errorOf(small, layout, [30, 12, 7], { batch: 77, bias: true })).toBeLessThan(TOLERANCE);
   });
-
-  test.each(layouts)(
-    "%s adds a matrix to the product, whether the sum is whole, in parts or in blocks",
-    async (layout) => {
-      for (const [[M, N, K], maxBinding] of [
-        [[7, 13, 9], target.maxBinding],
-        [[4, 12, 1040], target.maxBinding],
-        [[8, 512, 64], 32 * 1024],
-        [[512, 8, 64], 32 * 1024],
-      ] as const) {
-        const addend: Given = { shape: [M, N], values: noise([M, N], 3) };
-        const given = [...operands(layout, [M, N, K], {}), addend];
-        const error = await kernelError(device, { ...target, maxBinding }, addingMatmul, given, { layout });
-        expect(error, [M, N, K].join()).toBeLessThan(TOLERANCE);
-      }
-    },
-  );
 
   test("results with more rows than a grid has workgroups are complete", async () => {
     expect(await errorOf({ ...target, maxWorkgroups: 100 }, "nt", [70_001, 3, 5])).toBeLessThan(TOLERANCE);

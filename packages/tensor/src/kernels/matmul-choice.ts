@@ -36,8 +36,6 @@ export interface Product {
   readonly ldc: number;
   /** Products of these sizes side by side. */
   readonly items: number;
-  /** Which input is added to the result, if one is. */
-  readonly addend: number | null;
 }
 
 /** The part [start, start + length) of an axis. */
@@ -162,14 +160,15 @@ function chooseLanes(product: Product, block: Block, target: Target): Choice {
   const most = best.along === "M" ? best.columns : right.contiguous === "k" ? best.columns / lanes : right.width;
   const out = widthFor(4, most, ldc, N, block.N.start);
   const label = `matmul ${layout} ${best.rows}x${best.columns}`;
-  const chunk = chunkOf(product, block, { tile: best, b: right }, 4, 8, target);
-  const formats = { a: left, b: right, bias, out, adds: isWhole(product, block, chunk) };
-  return { ...best, label, formats, code: lanesText(best, formats, lanes), chunk };
+  const formats = { a: left, b: right, bias, out };
+  return {
+    ...best,
+    label,
+    formats,
+    code: lanesText(best, formats, lanes),
+    chunk: chunkOf(product, block, { tile: best, b: right }, 4, 8, target),
+  };
 }
-
-/** Whether one dispatch adds all terms, so that it may add what else belongs to the result. */
-const isWhole = ({ addend }: Product, { K }: Block, chunk: number): boolean =>
-  addend !== null && K.start === 0 && chunk >= K.length;
 
 /** Squares, and stripes for thin results. Chosen by what is known of GPUs: none was measured. */
 function chooseTiles(product: Product, block: Block, target: Target): Choice {
@@ -177,9 +176,13 @@ function chooseTiles(product: Product, block: Block, target: Target): Choice {
   const [M, N] = [block.M.length, block.N.length];
   const tile: SharedTile = { rows: M <= 16 ? 16 : 64, columns: N <= 16 ? 16 : 64, depth: 16 };
   const [left, right] = [reading(a, block, tile, 0), reading(b, block, tile, 0)];
-  const chunk = chunkOf(product, block, { tile, b: right }, 64, 64, target);
-  const out = widthFor(4, ldc, N, block.N.start);
-  const formats = { a: left, b: right, bias, out, adds: isWhole(product, block, chunk) };
+  const formats = { a: left, b: right, bias, out: widthFor(4, ldc, N, block.N.start) };
   const label = `matmul ${layout} ${tile.rows}x${tile.columns}`;
-  return { ...tile, label, formats, code: tilesText(tile, formats), chunk };
+  return {
+    ...tile,
+    label,
+    formats,
+    code: tilesText(tile, formats),
+    chunk: chunkOf(product, block, { tile, b: right }, 64, 64, target),
+  };
 }

@@ -16,7 +16,6 @@ import {
   repeat,
   type Side,
   sidesOf,
-  stored,
   vector,
   vectorOf,
   type Width,
@@ -74,7 +73,8 @@ interface Place {
 function loaded(side: Side, { ragged, codes }: Operand, place: Place): string {
   const { name, width, loader } = side;
   const { index, q } = place;
-  const load = codes === null ? loader.load(name, index, width) : codes.load(index, width, scaleAt(side, codes, place));
+  const load =
+    codes === null ? loader.load(name, index, width) : codes.load(index, width, scaleAt(side, codes, place));
   return ragged ? `select(${vector(width)}(), ${load}, k + ${q} < end)` : load;
 }
 
@@ -193,7 +193,7 @@ export function lanesText(tile: LanesTile, formats: Formats, lanes: number): str
       ${theirs.before}
       ${repeat(other.length, (p) => repeat(groups, (j) => `var c${p}_${j} = ${vector(held)}();`, " "))}
       ${turns}
-      ${along === "N" ? storeRows(formats, held, groups, rows, place) : storeColumns(formats, held, groups, columns, place)}
+      ${along === "N" ? storeRows(out, held, groups, rows, place) : storeColumns(out, held, groups, columns, place)}
     }`;
 }
 
@@ -225,12 +225,11 @@ function loop(
  * Lanes along N: each stores its columns of every row, as vectors that it holds or makes of sums side by side. Rows
  * beyond the last repeat its sums and are stored over it: a branch for each would double the time to compile.
  */
-function storeRows(formats: Formats, held: Width, groups: number, rows: number, place: (j: number) => string): string {
-  const { out } = formats;
+function storeRows(out: Width, held: Width, groups: number, rows: number, place: (j: number) => string): string {
   const sums = held === 1 ? out : 1;
   const value = (p: number, g: number): string => vectorOf(integers(sums).map((i) => `c${p}_${g * sums + i}`));
   const store = (p: number, g: number): string =>
-    stored(formats, `c0 + min(row0 + ${p}u, sizes.M - 1u) * sizes.ldc + col`, `${value(p, g)} + add`);
+    `c[(c0 + min(row0 + ${p}u, sizes.M - 1u) * sizes.ldc + col) / ${out}u] = ${value(p, g)} + add;`;
   return repeat(
     groups / sums,
     (g) => wgsl`
@@ -245,18 +244,11 @@ function storeRows(formats: Formats, held: Width, groups: number, rows: number, 
 }
 
 /** Lanes along M: each stores its rows; neighbours along N are different sums, and those beyond the last repeat it. */
-function storeColumns(
-  formats: Formats,
-  held: Width,
-  groups: number,
-  columns: number,
-  place: (j: number) => string,
-): string {
-  const { out } = formats;
+function storeColumns(out: Width, held: Width, groups: number, columns: number, place: (j: number) => string): string {
   const value = (n: number, j: number, x: number): string =>
     vectorOf(integers(out).map((i) => `c${n * out + i}_${j}${component(held, x)}`));
   const store = (n: number, j: number, x: number): string =>
-    stored(formats, `c0 + row * sizes.ldc + at${n}`, `${value(n, j, x)} + add${n}`);
+    `c[(c0 + row * sizes.ldc + at${n}) / ${out}u] = ${value(n, j, x)} + add${n};`;
   const row = (j: number, x: number): string => wgsl`
     {
       let row = row0 + ${place(j)} + ${x}u;

@@ -84,8 +84,6 @@ export interface Formats {
   readonly bias: Loader;
   /** Values of the result stored at a time. */
   readonly out: Width;
-  /** Whether a matrix that lies as the result does is added to it. */
-  readonly adds: boolean;
 }
 
 /** One operand in a tile: names in the text, and how it is read. */
@@ -145,12 +143,6 @@ export const functions = (bias: Loader): string => wgsl`
     if (sizes.biased == 0u) { return 0.0; }
     return ${bias.load("bias", "at", 1)};
   }`;
-
-/** Statement that stores a value of type `vector(out)` at an element of the result. */
-export const stored = ({ out, adds }: Formats, element: string, value: string): string => {
-  const at = `(${element}) / ${out}u`;
-  return `c[${at}] = ${value}${adds ? ` + d[${at}]` : ""};`;
-};
 
 /** The biases of `width` columns, from element `at` on. */
 export const biases = (width: Width, at: string): string =>

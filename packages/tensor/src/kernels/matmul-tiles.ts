@@ -12,7 +12,6 @@ import {
   repeat,
   type Side,
   sidesOf,
-  stored,
   vector,
   vectorOf,
 } from "./matmul-parts.ts";
@@ -41,7 +40,9 @@ function fill(side: Side, depth: number, threads: number, codes: CodesText | nul
   const index = `(${name}0 + ${at}) / ${width}u`;
   const row = contiguous === "k" ? `${start} + edge` : "k + q";
   const value =
-    codes === null ? loader.load(name, index, width) : codes.load(index, width, codes.scale(`${name}0 + ${at}`, row));
+    codes === null
+      ? loader.load(name, index, width)
+      : codes.load(index, width, codes.scale(`${name}0 + ${at}`, row));
   const place = (i: number): string =>
     contiguous === "k" ? `(q + ${i}u) * ${length}u + edge` : `q * ${length}u + edge + ${i}u`;
   return wgsl`
@@ -67,7 +68,7 @@ export function tilesText(tile: SharedTile, formats: Formats): string {
   const multiply = (i: number): string => `sum${i} = fma(vec4f(aPanel[q * ${rows}u + y + ${i}u]), right, sum${i});`;
   const store = (part: number, i: number): string => {
     const values = four((v) => `sum${i}${component(4, v)}`).slice(part * out, (part + 1) * out);
-    return `if (row0 + y + ${i}u < sizes.M) { ${stored(formats, `c0 + (row0 + y + ${i}u) * sizes.ldc + col`, `${vectorOf(values)} + add`)} }`;
+    return `if (row0 + y + ${i}u < sizes.M) { c[(c0 + (row0 + y + ${i}u) * sizes.ldc + col) / ${out}u] = ${vectorOf(values)} + add; }`;
   };
   const storeColumns = (part: number): string => wgsl`
     {

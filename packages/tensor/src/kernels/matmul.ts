@@ -20,13 +20,6 @@ export interface CodedOperand extends DequantizeAttrs {
   readonly parts: number;
 }
 
-/** What else a product may be given. */
-export interface MatmulOptions {
-  readonly codes?: CodedOperand;
-  /** Index of an input, f32 [M, N], that is added to the result. */
-  readonly addend?: number;
-}
-
 /**
  * C = A·B in layout `nn` or `nt`, or `tn` without codes, plus a bias of N elements where there is a third input; or several
  * such products side by side.
@@ -36,7 +29,7 @@ export interface MatmulOptions {
 export function matmulLowering(
   { inputs, outputs, attrs: { layout } }: Spec<MatmulAttrs>,
   target: Target,
-  { codes, addend }: MatmulOptions = {},
+  codes?: CodedOperand,
 ): Lowering {
   const [first, second, third] = inputs as readonly [Aval, Aval, Aval?]; // `infer` saw to it
   const [M = 0, N = 0] = outputs[0]?.shape.slice(-2) ?? [];
@@ -51,7 +44,6 @@ export function matmulLowering(
     codes: codes ?? null,
     ldc: N,
     items,
-    addend: addend ?? null,
   };
   if (items > 1) return { dispatches: sideBySide(product, { M, N, K }, target) };
   // An axis is cut where the rows along it do not fit a binding, in any matrix that has rows along it.
@@ -109,15 +101,9 @@ function sideBySide(product: Product, lengths: Readonly<Record<Axis, number>>, t
   return cut(product.items, bytes, target.maxBinding).map((items) => {
     const to = output(0, rowsIn(items, bytes[2]));
     const operands = [input(0, rowsIn(items, bytes[0])), input(1, rowsIn(items, bytes[1]))] as const;
-    const biased = biasInput !== null;
-    const addend = addendOf(product, rowsIn(items, bytes[2]));
-    return multiply(product, block, choice, { to, c0: 0, ldc, biased, items, operands, addend }, target);
+    return multiply(product, block, choice, { to, c0: 0, ldc, biased: biasInput !== null, items, operands }, target);
   });
 }
-
-/** The part of the addend that belongs to a part of the result. */
-const addendOf = ({ addend }: Product, range: OperandRange): Operand | null =>
-  addend === null ? null : input(addend, range);
 
 /** What computes one rectangle of the result. */
 interface Rectangle {
@@ -129,7 +115,6 @@ interface Rectangle {
 function rectangle(product: Product, m: Span, n: Span, ks: readonly Span[], target: Target): Rectangle {
   const { ldc, biasInput } = product;
   const result = output(0, rowsIn(m, 4 * ldc));
-  const addend = addendOf(product, rowsIn(m, 4 * ldc));
   const dispatches: Dispatch[] = [];
   let scratchBytes = 0;
   for (const k of ks) {
@@ -139,21 +124,14 @@ function rectangle(product: Product, m: Span, n: Span, ks: readonly Span[], targ
     const keep = dispatches.length > 0;
     const bias = biasInput !== null && k === ks.at(-1);
     if (planes === 1 && !keep) {
-      dispatches.push(multiply(product, block, choice, { to: result, c0: n.start, ldc, biased: bias, addend }, target));
+      dispatches.push(multiply(product, block, choice, { to: result, c0: n.start, ldc, biased: bias }, target));
       continue;
     }
     scratchBytes = Math.max(scratchBytes, 4 * m.length * n.length * planes);
     dispatches.push(
-      multiply(
-        product,
-        block,
-        choice,
-        { to: scratch(0, "write"), c0: 0, ldc: n.length, biased: false, addend: null },
-        target,
-      ),
+      multiply(product, block, choice, { to: scratch(0, "write"), c0: 0, ldc: n.length, biased: false }, target),
     );
-    const sum = { to: result, planes, keep, biased: bias, addend: keep ? null : addend };
-    dispatches.push(addUp(product, m, sum, target));
+    dispatches.push(addUp(product, m, { to: result, planes, keep, biased: bias }, target));
   }
   return { dispatches, scratchBytes };
 }
@@ -164,8 +142,6 @@ interface Destination {
   readonly c0: number;
   readonly ldc: number;
   readonly biased: boolean;
-  /** What is added to it, if anything. */
-  readonly addend: Operand | null;
   /** Which of products side by side, and where the operands of the first of them begin. */
   readonly items?: Span;
   readonly operands?: readonly [Operand, Operand];
@@ -173,7 +149,7 @@ interface Destination {
 
 function multiply(product: Product, block: Block, choice: Choice, destination: Destination, target: Target): Dispatch {
   const { a, b } = product;
-  const { to, c0, ldc, biased, items, addend } = destination;
+  const { to, c0, ldc, biased, items } = destination;
   const [M, N, K] = [block.M.length, block.N.length, block.K.length];
   const { label, code, formats, rows, columns, chunk } = choice;
   const [left, second] = destination.operands ?? [
@@ -221,7 +197,6 @@ function multiply(product: Product, block: Block, choice: Choice, destination: D
       ...right,
       { name: "bias", type: formats.bias.element(1), operand: biased ? input(product.biasInput ?? 0) : left },
       { name: "c", type: vector(formats.out), operand: to },
-      ...(formats.adds && addend !== null ? [{ name: "d", type: vector(formats.out), operand: addend }] : []),
     ],
     sizes,
     workgroups: [x, y, planes * count],
@@ -237,21 +212,20 @@ interface Sum {
   /** Whether it is added to what the result holds. */
   readonly keep: boolean;
   readonly biased: boolean;
-  readonly addend: Operand | null;
 }
 
 /** Adds up planes, in their order. Where a sum is in parts, N is whole. */
 function addUp(
   { bias, biasInput, ldc }: Product,
   m: Span,
-  { to, planes, keep, biased, addend }: Sum,
+  { to, planes, keep, biased }: Sum,
   target: Target,
 ): Dispatch {
   const count = m.length * ldc;
   const width = widthFor(4, ldc);
   const from = scratch(0, "read");
   const code = eachItem(wgsl`
-    var sum = ${addend === null ? `${vector(width)}()` : "d[i]"};
+    var sum = ${vector(width)}();
     if (sizes.keep != 0u) { sum = c[i]; }
     for (var p = 0u; p < sizes.planes; p++) { sum += planes[p * sizes.count + i]; }
     c[i] = sum + ${biases(width, `i * ${width}u % sizes.N`)};`);
@@ -261,7 +235,6 @@ function addUp(
       { name: "planes", type: vector(width), operand: from },
       { name: "bias", type: bias.element(1), operand: biased ? input(biasInput ?? 0) : from },
       { name: "c", type: vector(width), operand: to },
-      ...(addend === null ? [] : [{ name: "d", type: vector(width), operand: addend }]),
     ],
     sizes: { count: count / width, planes, N: ldc, keep: keep ? 1 : 0, biased: biased ? 1 : 0 },
     workgroups: itemGroups(count / width, target),

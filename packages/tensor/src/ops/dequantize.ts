@@ -67,7 +67,7 @@ export const decodingMatmul: Op<DecodingMatmulAttrs> = {
     matmulLowering(
       { inputs: [a!, { shape: decode.shape, dtype: "f32" }, ...others.slice(parts)], outputs, attrs: { layout } },
       target,
-      { codes: { ...decode, parts } },
+      { ...decode, parts },
     ),
 };
 

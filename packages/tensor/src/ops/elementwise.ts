@@ -85,8 +85,7 @@ const fillOp = elementwise<{ readonly value: number; readonly shape: Shape }>({
 });
 const fillShaped: typeof fillOp = { ...fillOp, infer: (_, { shape }) => [{ shape, dtype: "f32" }] };
 
-/** a + b. */
-export const addOp = elementwise<None>({
+const addOp = elementwise<None>({
   name: "add",
   f: ([a, b]) => a! + b!,
   wgsl: ([a, b]) => `(${a} + ${b})`,

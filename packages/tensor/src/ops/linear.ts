@@ -90,22 +90,6 @@ export const matmulOp: Op<MatmulAttrs> = {
   },
 };
 
-/** A product of two matrices and a third one that is added to it, or rather added to. Only `fuse` makes it. */
-export const addingMatmul: Op<MatmulAttrs> = {
-  name: "addingMatmul",
-  infer: ([, , addend]) => [addend!],
-  reference([a, b, addend], { attrs, inputs }) {
-    const operands = inputs.slice(0, 2);
-    const [y] = matmulOp.reference([a!, b!], { attrs, inputs: operands, outputs: matmulOp.infer(operands, attrs) });
-    return [y!.map((x, i) => x + addend![i]!)];
-  },
-  kernel({ attrs, inputs }, target) {
-    const operands = inputs.slice(0, 2);
-    const spec = { attrs, inputs: operands, outputs: matmulOp.infer(operands, attrs) };
-    return matmulLowering(spec, target, { addend: 2 });
-  },
-};
-
 /**
  * Product of two matrices, f32 accumulation; either may be stored in f16.
  *

@@ -2,9 +2,8 @@
 import type { DequantizeAttrs } from "../encoding.ts";
 import { assignOp } from "../ops/assign.ts";
 import { type DecodingMatmulAttrs, decodingMatmul, dequantizeOp } from "../ops/dequantize.ts";
-import { addOp } from "../ops/elementwise.ts";
 import { type Call, type FusedAttrs, fusedMap, fusedSum, fusedUpdate } from "../ops/fused.ts";
-import { addingMatmul, type MatmulAttrs, matmulOp } from "../ops/linear.ts";
+import { type MatmulAttrs, matmulOp } from "../ops/linear.ts";
 import type { Op } from "../ops/op.ts";
 import { type SumAttrs, sumOp } from "../ops/reduce.ts";
 import { type Aval, sizeOf } from "../shape.ts";
@@ -43,7 +42,7 @@ const MOST_OPERANDS = 7;
  * An elementwise node becomes part of the one step that reads it; one that reads no more than one value (an activation, a
  * constant) becomes part of every step that does. Views in between do not matter: they keep the order of the elements. A
  * value that is assigned to the parameter it was computed from is written over it at once. A product decodes its second
- * operand where it loads it, and adds where it stores what its only reader would add.
+ * operand where it loads it.
  */
 export function fuse(nodes: readonly Node[], outputs: Iterable<Tensor>, options: FuseOptions = {}): readonly Step[] {
   const kept = new Set(outputs);
@@ -65,8 +64,6 @@ interface Plan {
   /** The roots that read a value which is kept in memory. */
   readonly readers: (value: Tensor) => readonly Node[];
   readonly isKept: (value: Tensor) => boolean;
-  /** Whether a node may run as late as another one: nothing that it reads changes in between. */
-  readonly mayWait: (node: Node, until: Node) => boolean;
 }
 
 const isElementwise = ({ op, outputs }: Node): boolean => op.inline !== undefined && outputs.length === 1;
@@ -137,8 +134,6 @@ function group(nodes: readonly Node[], kept: ReadonlySet<Tensor>, place: Places)
     reads: (root) => readsWith(root, inside(root)),
     readers,
     isKept: (value) => kept.has(value),
-    mayWait: (node, until) =>
-      !writers.some((w) => w.id > node.id && w.id <= until.id && node.inputs.some((t) => changes(w, t, place))),
   };
 }
 
@@ -177,7 +172,13 @@ function stepOf(root: Node, plan: Plan, updates: ReadonlyMap<Node, Node>): Step 
   const update = root.op === assignOp ? root : updates.get(root);
   const loop = plan.inside(root);
   if (loop.length === 0 || (loop.length === 1 && loop[0] === root && update === undefined))
-    return adding(root, plan, current) ?? decoding(plainly(root, current));
+    return decoding({
+      op: root.op,
+      attrs: root.attrs,
+      inputs: root.inputs.map(current),
+      outputs: root.outputs,
+      label: root.label,
+    });
 
   const inputs: Tensor[] = update === undefined ? [] : [update.inputs[0] as Tensor]; // the target of an assignment
   const indexOf = (t: Tensor): number => (inputs.includes(t) ? inputs.indexOf(t) : inputs.push(t) - 1);
@@ -195,34 +196,6 @@ function stepOf(root: Node, plan: Plan, updates: ReadonlyMap<Node, Node>): Step 
   if (update !== undefined) return { ...step, op: fusedUpdate as Op, attrs: { calls } satisfies FusedAttrs };
   if (root.op !== sumOp) return { ...step, op: fusedMap as Op, attrs: { calls } satisfies FusedAttrs };
   return { ...step, op: fusedSum as Op, attrs: { ...(root.attrs as SumAttrs), calls } };
-}
-
-/** The step that a node is by itself. */
-const plainly = ({ op, attrs, inputs, outputs, label }: Node, current: (t: Tensor) => Tensor): Step => ({
-  op,
-  attrs,
-  inputs: inputs.map(current),
-  outputs,
-  label,
-});
-
-/** The sum of two values, one of which is a product that nothing else reads: the product adds the other to itself. */
-function adding(root: Node, { readers, isKept, mayWait }: Plan, current: (t: Tensor) => Tensor): Step | null {
-  if (root.op !== addOp) return null;
-  const size = sizeOfValue(root);
-  const [left, right] = root.inputs as readonly [Tensor, Tensor]; // a sum has two
-  const isFree = (t: Tensor): boolean => {
-    const value = source(t);
-    const { node } = value;
-    const isPlain = node.op === matmulOp && node.inputs.length === 2 && node.inputs[1]?.node.op !== dequantizeOp;
-    return isPlain && readers(value).length === 1 && !isKept(value) && mayWait(node, root);
-  };
-  if (left === right || ![left, right].every((t) => sizeOf(t.shape) === size && t.dtype === "f32")) return null;
-  const product = [right, left].find(isFree);
-  if (product === undefined) return null;
-  const { inputs, attrs, label } = source(product).node;
-  const addend = current(source(product === right ? left : right));
-  return { op: addingMatmul as Op, attrs, inputs: [...inputs.map(current), addend], outputs: root.outputs, label };
 }
 
 /** A product whose second operand is decoded from codes reads the codes instead; any other step as it is. */
