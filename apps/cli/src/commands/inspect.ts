@@ -3,6 +3,7 @@ import type { Adapter, Site } from "@graftml/peft";
 import { sites } from "@graftml/peft";
 import { show } from "@graftml/tensor";
 import { type Example, planRun, type Rows } from "@graftml/trainer";
+import { costLine, costsOf } from "../cost-lines.ts";
 import { deviceOf, openRuntime } from "../device.ts";
 import { NoDevice, UsageError } from "../errors.ts";
 import { type Given, needed, openGiven, readGiven } from "../inputs.ts";
@@ -28,6 +29,7 @@ export const inspect: Command = async (io, args, options) => {
   const data = run.data.train === undefined ? { rows: [], heldOut: [] } : examplesOf(session, records);
   const counts = countParameters(session);
   const census = sitesOf(session);
+  const costs = costsOf(session);
   const plan = session.trained === undefined ? undefined : await plannedMemory(session, data, deviceOf(options));
   const parts = [
     table([
@@ -40,6 +42,7 @@ export const inspect: Command = async (io, args, options) => {
         "adapter",
         `${adapter.methods.map((m) => m.name).join(" + ")}${adapter.trainable ? "" : " (frozen)"}`,
       ]),
+      ...costs.map((cost) => ["costs", costLine(cost)]),
       ...(session.trained
         ? [["trains", `${thousands(counts.trainable)} (${percent(counts.trainable / counts.total)})`]]
         : []),
@@ -64,7 +67,7 @@ export const inspect: Command = async (io, args, options) => {
         paint("green", row.methods.join(" + "), process.stdout),
       ]),
     ]),
-    ...firstOf(data.rows, SHOWN_ROWS).map((row) => showTokens(row, loaded.tokenizer)),
+    ...firstOf(data.rows, SHOWN_ROWS).map((row) => showTokens(row, loaded.tokenizer, run.data.labels)),
   ];
   finish(
     io,
@@ -72,6 +75,7 @@ export const inspect: Command = async (io, args, options) => {
       model: run.model,
       architecture: loaded.model.info.architecture,
       ...counts,
+      adapters: costs,
       sites: census,
       ...(plan !== undefined && typeof plan !== "string" && { memory: { ...plan, total: totalBytes(plan) } }),
     },
@@ -88,7 +92,7 @@ function inspectTokens(io: Io, session: Session, records: Records, count: number
   finish(
     io,
     { rows: shown.map(({ ids, labels, origin }) => ({ origin, ids, labels })) },
-    shown.map((row) => showTokens(row, loaded.tokenizer)).join("\n\n"),
+    shown.map((row) => showTokens(row, loaded.tokenizer, run.data.labels)).join("\n\n"),
   );
 }
 
