@@ -1,5 +1,9 @@
 /** @file The yardstick of training steps: a pre-norm GPT with learned positions and an untied head. */
 
+import { causalLm } from "@graftml/trainer";
+import { randomRow } from "./random.ts";
+import type { Yardstick } from "./training.ts";
+
 /** Sizes of a GPT and its batch. */
 export interface GptSize {
   readonly layers: number;
@@ -34,4 +38,15 @@ export const gpt2Config = ({
   resid_pdrop: 0,
   embd_pdrop: 0,
   attn_pdrop: 0,
+});
+
+/** Language modelling on random tokens. */
+export const gptYardstick = (size: GptSize): Yardstick => ({
+  config: gpt2Config(size),
+  task: causalLm,
+  rows: Array.from({ length: size.batch }, () => {
+    const ids = randomRow(size.length, size.vocabulary);
+    return { ids, labels: ids };
+  }),
+  length: size.length,
 });

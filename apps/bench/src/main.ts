@@ -1,7 +1,7 @@
 /**
  * @file The benchmark runner.
  *
- *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [--no-peers] [--size MB] [--json FILE]
+ *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [--no-peers] [--size MB] [--json FILE]
  */
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { deviceRuntime, requestDevice } from "@graftml/tensor";
 import { type Report, table } from "./report.ts";
 import { dispatch } from "./suites/dispatch.ts";
+import { encoder } from "./suites/encoder.ts";
 import { kernels } from "./suites/kernels.ts";
 import { loading } from "./suites/load.ts";
 import { peers, step } from "./suites/step.ts";
@@ -28,6 +29,7 @@ const suites: Readonly<Record<string, () => Promise<Report>>> = {
   step,
   load: () => loading({ megabytes: Number(values.size) }),
   peers,
+  encoder,
 };
 const chosen = positionals.length > 0 ? positionals : Object.keys(suites).filter((s) => values.peers || s !== "peers");
 const unknown = chosen.find((name) => !(name in suites));

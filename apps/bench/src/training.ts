@@ -1,9 +1,8 @@
 /** @file One training step of a model with methods as a contender: the trainer's own traced functions, on random data. */
 import { buildModel, families, randomBase } from "@graftml/models";
-import { adapt, type Adapted, declareAdapter, declareBase } from "@graftml/peft";
+import { adapt, type Adapted, declareAdapter, declareBase, type TokenBatch } from "@graftml/peft";
 import { type DeviceRuntime, type MemoryPlan, type ProfileRow, type Source, sizeOf } from "@graftml/tensor";
-import { adamw, causalLm, declareTraining, traceGradients, traceUpdate } from "@graftml/trainer";
-import { gpt2Config, type GptSize } from "./gpt.ts";
+import { adamw, declareTraining, type Example, type Task, traceGradients, traceUpdate } from "@graftml/trainer";
 import type { Contender } from "./measure.ts";
 
 /** A step that can be repeated, with what it needs. */
@@ -15,15 +14,24 @@ export interface TrainingStep extends Contender {
   dispose(): void;
 }
 
+/** What is trained on: a model by its configuration, a task and one batch. */
+export interface Yardstick {
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly task: Task<TokenBatch, Example>;
+  readonly rows: readonly Example[];
+  /** Tokens that rows are padded to. */
+  readonly length: number;
+}
+
 /** Forward, backward, clipping and AdamW in one program; the loss is read back, as a trainer does. */
 export async function trainingStep(
   runtime: DeviceRuntime,
   name: string,
-  size: GptSize,
+  { config, task, rows, length }: Yardstick,
   methods: readonly Adapted[],
 ): Promise<TrainingStep> {
-  const { batch, length, vocabulary } = size;
-  const model = buildModel(gpt2Config(size));
+  const batch = rows.length;
+  const model = buildModel(config, { task: task.name });
   const family = families.find((f) => f.type === model.info.type);
   if (family === undefined) throw new Error("the yardstick's family is gone.");
   const base = randomBase(model, family, 0);
@@ -32,21 +40,14 @@ export async function trainingStep(
   const adapter = adapt(model, methods);
   const optimizer = adamw();
   const buckets = declareTraining(store, declareAdapter(store, adapter, base, { seed: 0 }), optimizer);
-  const setting = { runtime, store, model, adapters: [adapter], task: causalLm, batchSize: batch };
+  const setting = { runtime, store, model, adapters: [adapter], task, batchSize: batch };
   const shape = { batch, length, lead: 0 };
   const program = await runtime.compile(store, (trace) => {
     const { loss } = traceGradients(trace, setting, adapter.layers, shape, buckets, { accumulating: false });
     return { ...(loss && { loss }), ...traceUpdate(trace, buckets, { optimizer, maxGradNorm: 1 }) };
   });
-  const id = (): number => Math.floor(Math.random() * vocabulary);
-  const rows = Array.from({ length: batch }, () => {
-    const ids = Array.from({ length }, id);
-    return { ids, labels: ids };
-  });
-  const { inputs, labels } = causalLm.collate(rows, shape, {
-    model: model.info,
-    draw: { seed: 0, epoch: 0, numbers: [] },
-  });
+  const draw = { seed: 0, epoch: 0, numbers: rows.map((_, i) => i) };
+  const { inputs, labels } = task.collate(rows, shape, { model: model.info, draw });
   let step = 0;
   return {
     name,

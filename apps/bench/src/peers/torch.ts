@@ -3,15 +3,15 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { GptSize } from "../gpt.ts";
 import type { Contender } from "../measure.ts";
 
 /**
- * One training step of the GPT of `size`; null where the Python (`GRAFT_PYTHON`, else python3) has no torch.
+ * One training step of what the script beside this file makes of `size`; null where the Python (`GRAFT_PYTHON`, else python3)
+ * lacks what it needs.
  */
-export async function torchStep(size: GptSize): Promise<(Contender & { stop(): void }) | null> {
+export async function torchStep(script: string, size: object): Promise<(Contender & { stop(): void }) | null> {
   const python = process.env["GRAFT_PYTHON"] ?? "python3";
-  const child = spawn(python, [fileURLToPath(new URL("torch_step.py", import.meta.url))], {
+  const child = spawn(python, [fileURLToPath(new URL(script, import.meta.url))], {
     stdio: ["pipe", "pipe", "ignore"],
   });
   const lines = createInterface({ input: child.stdout });

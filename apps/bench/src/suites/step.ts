@@ -2,7 +2,7 @@
 import { lora } from "@graftml/lora";
 import { full, top } from "@graftml/surgical";
 import { type DeviceRuntime, deviceRuntime, requestDevice } from "@graftml/tensor";
-import { MEDIUM } from "../gpt.ts";
+import { gptYardstick, MEDIUM } from "../gpt.ts";
 import { alternate } from "../measure.ts";
 import { jaxStep } from "../peers/jax.ts";
 import { torchStep } from "../peers/torch.ts";
@@ -24,7 +24,7 @@ export async function step(): Promise<Report> {
   const opened: { readonly runtime: DeviceRuntime; readonly contender: TrainingStep }[] = [];
   for (const { name, methods } of variants) {
     const runtime = deviceRuntime(await requestDevice());
-    opened.push({ runtime, contender: await trainingStep(runtime, name, MEDIUM, methods) });
+    opened.push({ runtime, contender: await trainingStep(runtime, name, gptYardstick(MEDIUM), methods) });
   }
   const timings = await alternate(
     opened.map((o) => o.contender),
@@ -53,8 +53,8 @@ export async function step(): Promise<Report> {
 /** The full step beside jax-js on the same device and torch on the CPU, alternating. */
 export async function peers(): Promise<Report> {
   const runtime = deviceRuntime(await requestDevice());
-  const ours = await trainingStep(runtime, "graft", MEDIUM, [full()]);
-  const torch = await torchStep(MEDIUM);
+  const ours = await trainingStep(runtime, "graft", gptYardstick(MEDIUM), [full()]);
+  const torch = await torchStep("torch_step.py", MEDIUM);
   if (torch === null) console.error("peers: no Python with torch (GRAFT_PYTHON), so it is left out.");
   const timings = await alternate([ours, await jaxStep(MEDIUM), ...(torch === null ? [] : [torch])], { rounds: 5 });
   torch?.stop();
