@@ -4,11 +4,20 @@ import { IGNORE } from "@graftml/tensor";
 import type { Example } from "@graftml/trainer";
 import { paint } from "../io.ts";
 
-/** A row's tokens: those that are learnt in colour, or in brackets where there is no colour. */
-export function showTokens({ ids, labels, origin }: Example, tokenizer: TextTokenizer | null): string {
+/**
+ * A row's tokens: those that are learnt in colour, or in brackets where there is no colour. What is learnt of the row as a
+ * whole, its class, score or target, stands below.
+ * @param names of the classes, where the task has some; one alone stands for a score.
+ */
+export function showTokens(
+  { ids, labels, origin }: Example,
+  tokenizer: TextTokenizer | null,
+  names: readonly string[] = [],
+): string {
   const piece = (id: number): string =>
     JSON.stringify(tokenizer?.decode([id], { special: true }) ?? String(id)).slice(1, -1) || "·";
-  const learns = (i: number): boolean => (labels[i] ?? IGNORE) !== IGNORE;
+  const byToken = labels.length === ids.length;
+  const learns = (i: number): boolean => byToken && (labels[i] ?? IGNORE) !== IGNORE;
   const plain = paint("cyan", "x", process.stdout) === "x";
   const shown = ids.map((id, i) => {
     const text = paint(learns(i) ? "cyan" : "dim", piece(id), process.stdout);
@@ -16,5 +25,17 @@ export function showTokens({ ids, labels, origin }: Example, tokenizer: TextToke
     return `${learns(i - 1) ? "" : "⟦"}${text}${learns(i + 1) ? "" : "⟧"}`;
   });
   const learnt = ids.filter((_, i) => learns(i)).length;
-  return `${origin ?? "row"}: ${ids.length} tokens, ${learnt} learnt (${plain ? "in brackets" : "in colour"})\n${shown.join(paint("dim", "|", process.stdout))}`;
+  const told = byToken ? `, ${learnt} learnt (${plain ? "in brackets" : "in colour"})` : "";
+  const joined = (pieces: readonly string[]): string => pieces.join(paint("dim", "|", process.stdout));
+  const whole =
+    names.length === 0
+      ? labels.map(piece)
+      : labels.map((label) => (names.length > 1 ? names[label] : undefined) ?? String(label));
+  return [
+    `${origin ?? "row"}: ${ids.length} tokens${told}`,
+    joined(shown),
+    ...(byToken || labels.length === 0
+      ? []
+      : [`→ ${joined(whole.map((text) => paint("cyan", text, process.stdout)))}`]),
+  ].join("\n");
 }
