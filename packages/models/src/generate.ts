@@ -2,7 +2,7 @@
 import { ShapeError } from "@graftml/tensor";
 import { checkSequences, type Setup } from "./logits.ts";
 import { checkSampling, draw, likeliest, type Sampling } from "./sample.ts";
-import { openSession, promptLength, rowsBefore, type Session } from "./session.ts";
+import { openSession, promptLength, roomIn, rowsBefore, type Session } from "./session.ts";
 
 /** What to write on, or, with an encoder-decoder, what to answer; and how. */
 export interface GenerateRequest {
@@ -52,13 +52,14 @@ const STEP = 64;
 export function openGenerator(setup: Setup): Generator {
   const { decoderStart, maxLength, vocabulary } = setup.model.info;
   const before = rowsBefore(setup);
+  const room = roomIn(setup);
   const sessions = new Map<number, Session>();
   let busy = false;
 
   const sessionFor = (prompts: GenerateRequest["prompts"], tokens: number): Session => {
     const batch = prompts.length;
     const known = sessions.get(batch);
-    const source = decoderStart === undefined ? 0 : promptLength(prompts, maxLength);
+    const source = decoderStart === undefined ? 0 : promptLength(prompts, room);
     if (known !== undefined && known.cache.rows >= before + tokens && known.cache.source >= source) return known;
     known?.dispose();
     const rows = Math.ceil((before + tokens) / STEP) * STEP;
@@ -75,8 +76,10 @@ export function openGenerator(setup: Setup): Generator {
   }: GenerateRequest): AsyncGenerator<NewToken, void, undefined> {
     checkSequences(prompts, vocabulary);
     prompts.forEach(({ length }, row) => {
-      if (before + length > maxLength)
-        throw new ShapeError(`prompt ${row} has ${length} tokens; this model takes ${maxLength - before} at most.`);
+      if (length > room)
+        throw new ShapeError(
+          `prompt ${row} has ${length} tokens; this model takes ${room} at most${room < maxLength ? `: ${maxLength - room} of its ${maxLength} positions go to adapters` : ""}.`,
+        );
     });
     if (sampling !== undefined) checkSampling(sampling);
     if (maxNewTokens < 1 || prompts.length === 0) return;
@@ -85,7 +88,7 @@ export function openGenerator(setup: Setup): Generator {
     busy = true;
     try {
       const longest = decoderStart === undefined ? Math.max(...prompts.map((p) => p.length)) : 1;
-      const session = sessionFor(prompts, Math.min(longest + maxNewTokens, maxLength));
+      const session = sessionFor(prompts, Math.min(longest + maxNewTokens, room));
       const ids = new Int32Array(prompts.length);
       let open = [...prompts.keys()];
       let logits = await session.read(prompts);
@@ -93,7 +96,7 @@ export function openGenerator(setup: Setup): Generator {
         const written = open.map((row): NewToken => {
           const scores = logits.subarray(row * vocabulary, (row + 1) * vocabulary);
           const id = sampling === undefined ? likeliest(scores) : draw(scores, sampling, { row, step });
-          const full = step + 1 === maxNewTokens || before + (session.lengths[row] ?? 0) >= maxLength;
+          const full = step + 1 === maxNewTokens || (session.lengths[row] ?? 0) >= room;
           return { row, id, end: stop.includes(id) ? "stop" : full ? "length" : null };
         });
         yield* written;

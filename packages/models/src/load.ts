@@ -87,7 +87,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const eos = generation["eos_token_id"] ?? config["eos_token_id"] ?? tokenizer?.eos ?? [];
   return {
     model,
-    base: storedAs(base, weights),
+    base: { ...storedAs(base, weights), ...(tokenizer && { encode: (text: string) => tokenizer.encode(text) }) },
     methods: opened?.methods ?? [],
     drawn,
     tokenizer,

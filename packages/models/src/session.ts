@@ -1,5 +1,5 @@
 /** @file A batch of sequences in progress: a cache, and the programs that read prompts into it and write tokens on. */
-import { openScope } from "@graftml/peft";
+import { contextTaken, openScope } from "@graftml/peft";
 import {
   add,
   cast,
@@ -41,16 +41,20 @@ export function rowsBefore(setup: Setup): number {
   return (model.forward(scope, model.inputs(trace, { batch: 1, length: 1 })).shape[1] ?? 1) - 1;
 }
 
+/** Tokens that a sequence may have: the model's positions, less those that methods take. */
+export const roomIn = (setup: Setup): number => setup.model.info.maxLength - contextTaken(setup.model, layersIn(setup));
+
 /** Length that prompts are padded to. */
-export const promptLength = (prompts: readonly (readonly number[])[], maxLength: number): number =>
-  Math.min(Math.ceil(Math.max(...prompts.map((p) => p.length)) / STEP) * STEP, maxLength);
+export const promptLength = (prompts: readonly (readonly number[])[], room: number): number =>
+  Math.min(Math.ceil(Math.max(...prompts.map((p) => p.length)) / STEP) * STEP, room);
 
 /** Opens a session for sequences of the cache's size. Its programs are compiled when they are first needed. */
 export function openSession(setup: Setup, size: Omit<Cache, "id">): Session {
   const { runtime, store, model } = setup;
   const { batch, source } = size;
-  const { hidden: D, decoderStart, maxLength } = model.info;
+  const { hidden: D, decoderStart } = model.info;
   const before = rowsBefore(setup);
+  const room = roomIn(setup);
   const cache = openCache(setup, size);
 
   const compileReader = (length: number): Promise<Program> =>
@@ -87,7 +91,7 @@ export function openSession(setup: Setup, size: Omit<Cache, "id">): Session {
     cache,
     lengths,
     read: (prompts) => {
-      const length = decoderStart === undefined ? promptLength(prompts, maxLength) : source;
+      const length = decoderStart === undefined ? promptLength(prompts, room) : source;
       const reader = readers.get(length) ?? compileReader(length);
       readers.set(length, reader);
       lengths.set(prompts.map((p) => (decoderStart === undefined ? p.length : 1)));

@@ -13,6 +13,7 @@ const spread = (x: Tensor, batch: number): Tensor => add(x, fill(x.node.trace, [
 const prompt = defineMethod({
   contract: 1,
   name: "prompt-like",
+  group: "addition",
   source: "test",
   config: z.object({}),
   adapt: () => ({
@@ -30,6 +31,7 @@ const prompt = defineMethod({
 const prefix = defineMethod({
   contract: 1,
   name: "prefix-like",
+  group: "addition",
   source: "test",
   config: z.object({}),
   adapt: () => ({
@@ -210,6 +212,20 @@ describe("generation refuses", () => {
     await expect(all(generator.generate({ prompts: [long], maxNewTokens: 1 }))).rejects.toThrow(
       /prompt 0 has 17 tokens; this model takes 16 at most/,
     );
+  });
+
+  it("prompts for which adapters leave too few positions, and stops where they end", async () => {
+    for (const method of [prompt(), prefix()]) {
+      const setup = await open("gpt2-untied", [method]);
+      const taken = method.name === "prompt-like" ? 3 : 2;
+      const room = 16 - taken;
+      const prompts = [Array.from({ length: room + 1 }, () => 1)];
+      await expect(written(setup, { prompts, maxNewTokens: 1 })).rejects.toThrow(
+        `prompt 0 has ${room + 1} tokens; this model takes ${room} at most: ${taken} of its 16 positions go to adapters.`,
+      );
+      const last = [Array.from({ length: room - 1 }, () => 1)];
+      expect((await written(setup, { prompts: last, maxNewTokens: 9 }))[0]).toHaveLength(2);
+    }
   });
 
   it("ids that the vocabulary lacks", async () => {

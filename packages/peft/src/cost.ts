@@ -29,7 +29,7 @@ export function costOf<Batch>(adapter: Adapter, model: Model<Batch>, base: Base)
     added: count(owned.filter((o) => !isCopy(o))),
     unmergeable: unmergeable(adapter, model, base),
     depth: depthOf(model, adapter.layers) - depthOf(model, []),
-    context: contextOf(model, adapter.layers),
+    context: contextTaken(model, adapter.layers),
   };
 }
 
@@ -56,8 +56,8 @@ function depthOf<Batch>(model: Model<Batch>, layers: readonly Layer[]): number {
   return deepest;
 }
 
-/** Keys that attention sees beyond one for each token. */
-function contextOf<Batch>(model: Model<Batch>, layers: readonly Layer[]): number {
+/** Places of the context that layers take: keys that attention sees beyond one for each token. */
+export function contextTaken<Batch>(model: Model<Batch>, layers: readonly Layer[]): number {
   const seen: number[] = [];
   const watch: Layer = {
     id: "",

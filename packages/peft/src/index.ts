@@ -1,7 +1,7 @@
 /** @file The public surface of @graftml/peft: the contract between models, methods, trainers and files. */
 export { z } from "zod";
 export { adapt, type Adapter, type AdaptOptions, census, sites } from "./adapt.ts";
-export { type Cost, costOf } from "./cost.ts";
+export { contextTaken, type Cost, costOf } from "./cost.ts";
 export { AdaptError, ConfigError, NotMergeable, StateError, TargetError } from "./errors.ts";
 export type { CheckpointFormat, CheckpointWriter, OpenedCheckpoint } from "./checkpoint-format.ts";
 export {
