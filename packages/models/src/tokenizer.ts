@@ -68,7 +68,7 @@ export function textTokenizer(
       );
     }
   };
-  const tokenizer = attempt(() => new Library(json, config));
+  const tokenizer: Library = attempt(() => new Library(json, config));
   const idOf = (token: string): number | undefined => attempt(() => tokenizer.token_to_id(token));
   const tokens = specialTokens(config);
   const named = (key: string): number | null => idOf(tokens[key] ?? "") ?? null;
@@ -83,7 +83,8 @@ export function textTokenizer(
     around: templateOf(
       (text, pair) => {
         const options = { add_special_tokens: true, text_pair: pair, return_token_type_ids: true };
-        const { ids, token_type_ids: types = ids.map(() => 0) } = attempt(() => tokenizer.encode(text, options));
+        const encoded = attempt(() => tokenizer.encode(text, options));
+        const { ids, token_type_ids: types = ids.map(() => 0) } = encoded;
         return { ids, types };
       },
       (text) => encode(text, false),
