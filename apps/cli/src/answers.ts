@@ -31,7 +31,7 @@ export async function judgeAnswers(
   const { metrics, max_length: maxNewTokens } = run.data;
   if (metrics.length === 0 || rows.length === 0) return {};
   const asked = referencesOf(rows);
-  const prompts = [...asked.keys()].map((text) => promptOf(text, loaded.tokenizer));
+  const prompts = [...asked.keys()].map((text) => promptOf(text, loaded));
   const options = { maxNewTokens, batch: run.train.batch_size };
   const answers = await write(on, session, prompts, options, { attached });
   const texts = answers.map(({ text }) => text ?? "");

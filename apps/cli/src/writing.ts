@@ -35,11 +35,16 @@ export interface WriteOptions {
   readonly onText?: (row: number, text: string) => void;
 }
 
-/** Tokens of a text that is to be written on: what the template puts at its end would end it. */
-export function promptOf(text: string, tokenizer: TextTokenizer | null): Prompt {
+/**
+ * Tokens of a prompt. A text that is to be written on goes without the end token that a template puts behind it, which would
+ * end it; one that an encoder reads goes with it.
+ */
+export function promptOf(text: string, { tokenizer, model }: Session["loaded"]): Prompt {
   if (tokenizer === null) throw new UsageError('this model has no tokenizer.json: give token ids, --ids "1 2 3".');
+  const { eos } = tokenizer;
   const ids = tokenizer.encode(text);
-  return { text, ids: ids.at(-1) === tokenizer.eos ? ids.slice(0, -1) : ids };
+  const open = ids.at(-1) === eos ? ids.slice(0, -1) : ids;
+  return { text, ids: model.info.decoderStart === undefined || eos === null ? open : [...open, eos] };
 }
 
 /** Writes prompts on, with the session's adapters or without. */
@@ -55,6 +60,9 @@ export async function write(
   try {
     for (let start = 0; start < prompts.length; start += batch) {
       const some = prompts.slice(start, start + batch);
+      // An encoder-decoder's answer begins a text of its own.
+      const before = (row: number): readonly number[] =>
+        model.info.decoderStart === undefined ? (some[row]?.ids ?? []) : [];
       const rows = some.map(() => ({ ids: [] as number[], end: "length" as Written["end"], said: 0 }));
       const request = { prompts: some.map((p) => p.ids), maxNewTokens, stop: eos, ...(sampling && { sampling }) };
       for await (const { row, id, end } of generator.generate(request)) {
@@ -63,7 +71,7 @@ export async function write(
         if (end !== "stop") state.ids.push(id);
         state.end = end ?? state.end;
         if (onText === undefined || tokenizer === null) continue;
-        const text = textAfter(tokenizer, some[row], state.ids);
+        const text = textAfter(tokenizer, before(row), state.ids);
         // A character may take several tokens; until they are all there its bytes are shown as "\uFFFD".
         if (end === null && text.endsWith("\uFFFD")) continue;
         onText(start + row, text.slice(state.said));
@@ -72,7 +80,7 @@ export async function write(
       rows.forEach(({ ids, end }, i) =>
         written.push({
           prompt: some[i]?.text ?? null,
-          text: tokenizer && textAfter(tokenizer, some[i], ids),
+          text: tokenizer && textAfter(tokenizer, before(i), ids),
           ids,
           end,
         }),
@@ -84,8 +92,6 @@ export async function write(
   return written;
 }
 
-/** Text of new tokens. They are decoded behind their prompt: a tokenizer may drop a space at the start of a text. */
-function textAfter(tokenizer: TextTokenizer, prompt: Prompt | undefined, ids: readonly number[]): string {
-  const before = prompt?.ids ?? [];
-  return tokenizer.decode([...before, ...ids]).slice(tokenizer.decode(before).length);
-}
+/** Text of new tokens. They are decoded behind what they continue: a tokenizer may drop a space at the start of a text. */
+const textAfter = (tokenizer: TextTokenizer, before: readonly number[], ids: readonly number[]): string =>
+  tokenizer.decode([...before, ...ids]).slice(tokenizer.decode(before).length);

@@ -115,7 +115,7 @@ const methodsOf = ({ stack }: Session): string =>
 /** What the session's model writes after each prompt. */
 async function answer({ runtime }: Opened, session: Session, asked: readonly Row[]): Promise<readonly string[]> {
   const { store } = declareSession(runtime, session);
-  const prompts = asked.map(({ prompt = "" }) => promptOf(prompt, session.loaded.tokenizer));
+  const prompts = asked.map(({ prompt = "" }) => promptOf(prompt, session.loaded));
   const written = await write({ runtime, store }, session, prompts, { maxNewTokens: ANSWER, batch: ASKED });
   return written.map(({ text }) => text ?? "");
 }

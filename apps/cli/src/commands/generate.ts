@@ -23,9 +23,9 @@ export const generate: Command = async (io, args, options) => {
   const given = readGiven(args);
   const settings = settingsOf(options);
   const session = await openTrained(given);
-  const { tokenizer, model } = session.loaded;
+  const { model } = session.loaded;
   const prompts = [
-    ...(await textsOf(options)).map((text) => promptOf(text, tokenizer)),
+    ...(await textsOf(options)).map((text) => promptOf(text, session.loaded)),
     ...idsOf(options, model.info.vocabulary),
   ];
   if (prompts.length === 0)
@@ -38,20 +38,22 @@ export const generate: Command = async (io, args, options) => {
     const live =
       !io.json && process.stdout.isTTY && prompts.length === 1 && first?.text !== null && first !== undefined;
     io.begun = true;
-    if (live) io.out(paint("dim", first.text ?? "", process.stdout));
+    // What is written on follows its prompt; an answer stands on a line of its own.
+    const gap = model.info.decoderStart === undefined ? "" : "\n";
+    if (live) io.out(paint("dim", first.text ?? "", process.stdout) + gap);
     const written = await write({ runtime, store }, session, prompts, {
       ...settings,
       ...(live && { onText: (_: number, text: string) => io.out(text) }),
     });
     if (live) io.out("\n");
-    else finish(io, written, written.map(wordsOf).join("\n\n"));
+    else finish(io, written, written.map((w) => wordsOf(w, gap)).join("\n\n"));
   } finally {
     runtime.dispose();
   }
 };
 
-const wordsOf = ({ prompt, text, ids }: Written): string =>
-  prompt === null || text === null ? ids.join(" ") : `${paint("dim", prompt, process.stdout)}${text}`;
+const wordsOf = ({ prompt, text, ids }: Written, gap: string): string =>
+  prompt === null || text === null ? ids.join(" ") : `${paint("dim", prompt, process.stdout)}${gap}${text}`;
 
 function settingsOf(options: Options) {
   const result = numbers.safeParse(options);
