@@ -27,7 +27,7 @@ export function withFiles(files: Readonly<Record<string, string>>, folder = empt
 const LETTERS = " \nabcdefghijklmnopqrstuvwxyz".split("");
 
 /** A tokenizer of single letters, with a start and an end token. */
-const tokenizer = {
+export const tokenizer = {
   version: "1.0",
   added_tokens: ["<unk>", "<s>", "</s>"].map((content, id) => ({
     id,
@@ -55,7 +55,7 @@ const tokenizer = {
   },
 };
 
-const config = {
+export const config = {
   model_type: "llama",
   architectures: ["LlamaForCausalLM"],
   vocab_size: LETTERS.length + 3,

@@ -35,9 +35,15 @@ export async function* textOf(file: DataFile): AsyncGenerator<string> {
   }
 }
 
+/** The code of a system's error; other libraries have numbers there. */
+function codeOf(error: unknown): string | undefined {
+  const { code } = (error ?? {}) as { readonly code?: unknown }; // whatever was thrown
+  return typeof code === "string" ? code : undefined;
+}
+
 /** Why a file cannot be read, in words. */
 export function unreadable({ shown }: DataFile, cause: unknown): unknown {
-  const code = (cause as NodeJS.ErrnoException | null)?.code;
+  const code = codeOf(cause);
   if (code === "ENOENT") return new UsageError(`there is no data file ${shown}.`, { cause });
   if (code === "ERR_ENCODING_INVALID_ENCODED_DATA") return new UsageError(`${shown} is not UTF-8 text.`, { cause });
   if (code?.startsWith("Z_") === true)
