@@ -25,6 +25,7 @@ cases = {
         vocab_size=31, num_layers=1, feed_forward_proj="gated-silu", tie_word_embeddings=False, **common,
     ),
 }
+cases["mt5"] = transformers.MT5Config(vocab_size=31, num_layers=1, **common)
 chosen = {
     "t5": ["shared.weight", "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
            "decoder.block.1.layer.1.EncDecAttention.k.weight", "decoder.block.0.layer.2.DenseReluDense.wi.weight",
@@ -32,11 +33,12 @@ chosen = {
     "t5-untied": ["shared.weight", "lm_head.weight", "encoder.block.1.layer.1.DenseReluDense.wi_1.weight",
                   "encoder.final_layer_norm.weight"],
     "t5-tied-unscaled": ["shared.weight"],
+    "mt5": ["shared.weight"],
 }
 
 for name, config in cases.items():
     torch.manual_seed(0)
-    model = transformers.T5ForConditionalGeneration(config)
+    model = transformers.AutoModelForSeq2SeqLM.from_config(config)
     if name == "t5-untied":
         model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
         model.all_tied_weights_keys.pop("lm_head.weight")

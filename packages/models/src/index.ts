@@ -38,6 +38,6 @@ export { rotaryTable } from "./rotary.ts";
 export type { Sampling } from "./sample.ts";
 export { saveModel, type SaveOptions } from "./save.ts";
 export { type Storage, storedAs } from "./storage.ts";
-export { t5 } from "./t5.ts";
+export { mt5, t5 } from "./t5.ts";
 export { type TextTokenizer, textTokenizer } from "./tokenizer.ts";
 export { vit } from "./vit.ts";

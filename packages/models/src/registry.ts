@@ -7,7 +7,7 @@ import type { BuildOptions, Family } from "./family.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llamas } from "./llama.ts";
 import { roberta, xlmRoberta } from "./roberta.ts";
-import { t5 } from "./t5.ts";
+import { mt5, t5 } from "./t5.ts";
 import { vit } from "./vit.ts";
 
 /** The families of this package. */
@@ -15,6 +15,7 @@ export const families: readonly Family[] = [
   ...llamas,
   gpt2,
   t5,
+  mt5,
   bert,
   roberta,
   xlmRoberta,

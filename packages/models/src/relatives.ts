@@ -72,7 +72,7 @@ export const relatives: Readonly<Record<string, Relative>> = {
 export function readBy({ reads, absent, always, meaning = {} }: Relative, json: JsonObject): JsonObject {
   const ignored: readonly string[] = OPTIONAL.filter((key) => !reads.includes(key));
   const known = Object.entries(json)
-    .filter(([key]) => !ignored.includes(key))
+    .filter(([key, value]) => value !== undefined && !ignored.includes(key))
     .map(([key, value]) => [key, meaning[key]?.[String(value)] ?? value] as const);
   return { ...absent, ...Object.fromEntries(known), ...always };
 }

@@ -208,15 +208,31 @@ function inputs(trace: Trace, { batch, length, target = length, packed = false }
   };
 }
 
-function build(json: JsonObject, options: BuildOptions): Model {
-  const config = readConfig(schema, json, options.file);
+/** A relative of T5. */
+interface Relative {
+  /** `model_type`. */
+  readonly type: string;
+  /** transformers' classes begin with it. */
+  readonly name: string;
+  /** What absent keys mean. */
+  readonly absent?: JsonObject;
+  /** Keys that are so whatever config.json says. */
+  readonly always?: JsonObject;
+}
+
+const read = ({ absent, always }: Relative, json: JsonObject, file = "config.json"): T5Config =>
+  readConfig(schema, { ...absent, ...json, ...always }, file);
+
+function build(relative: Relative, json: JsonObject, options: BuildOptions): Model {
+  const config = read(relative, json, options.file);
   const c = options.dropout === "config" ? config : { ...config, dropout_rate: options.dropout };
-  const architecture = headFor({ "seq2seq-lm": "T5ForConditionalGeneration" }, "t5", options);
+  const { type, name } = relative;
+  const architecture = headFor({ "seq2seq-lm": `${name}ForConditionalGeneration` }, type, options);
   const { vocab_size: V, d_model: D } = c;
   const tied = c.tie_word_embeddings ? { weight: "shared.weight" } : {};
   return {
     info: {
-      type: "t5",
+      type,
       architecture,
       task: options.task,
       labels: 0,
@@ -246,15 +262,15 @@ function build(json: JsonObject, options: BuildOptions): Model {
 }
 
 /** Whether head and token table are one is for the file to say: many configurations have it wrong. */
-async function settle(json: JsonObject, weights: TensorFile, file: string): Promise<JsonObject> {
-  const { scale_decoder_outputs } = readConfig(schema, json, file);
+async function settle(relative: Relative, json: JsonObject, weights: TensorFile, file: string): Promise<JsonObject> {
+  const { scale_decoder_outputs } = read(relative, json, file);
   const untied = await differ(weights, "lm_head.weight", "shared.weight");
   return { ...json, tie_word_embeddings: !untied, scale_decoder_outputs };
 }
 
 /** Normal, each with a variance that keeps scores and sums of the order of one. */
-function init({ roles, shape }: Site<"param">, json: JsonObject): Init {
-  const { initializer_factor: factor, d_model: D, d_kv: E } = readConfig(schema, json, "config.json");
+function start({ roles, shape }: Site<"param">, c: T5Config): Init {
+  const { initializer_factor: factor, d_model: D, d_kv: E } = c;
   if (roles.includes("norm")) return (of) => new Float32Array(sizeOf(of)).fill(factor);
   if (roles.includes("embed") || roles.includes("unembed")) return normal(factor);
   const query = roles.some((role) => role.endsWith(".q"));
@@ -262,12 +278,22 @@ function init({ roles, shape }: Site<"param">, json: JsonObject): Init {
   return normal(factor / Math.sqrt(query ? D * E : fanIn));
 }
 
-/** T5 of both versions, Flan-T5 and T0. */
-export const t5: Family = {
-  type: "t5",
+const familyOf = (relative: Relative): Family => ({
+  type: relative.type,
   prefix: "",
   computed: /^decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight$/,
-  build,
-  settle,
-  init,
-};
+  build: (json, options) => build(relative, json, options),
+  settle: (json, weights, file) => settle(relative, json, weights, file),
+  init: (parameter, json) => start(parameter, read(relative, json)),
+});
+
+/** T5 of both versions, Flan-T5 and T0. */
+export const t5 = familyOf({ type: "t5", name: "T5" });
+
+/** mT5: version 1.1 in many languages. */
+export const mt5 = familyOf({
+  type: "mt5",
+  name: "MT5",
+  absent: { feed_forward_proj: "gated-gelu", decoder_start_token_id: 0 },
+  always: { scale_decoder_outputs: false },
+});

@@ -29,7 +29,7 @@ export const relatives = ["mistral", "qwen2", "qwen3", "smollm3", "gemma", "llam
 /** Decoders that judge texts and tokens. */
 export const judges = ["llama-score", "llama-tokens", "gpt2-score", "gpt2-tokens"] as const;
 /** Encoder-decoders. */
-export const seq2seq = ["t5", "t5-untied", "t5-tied-unscaled"] as const;
+export const seq2seq = ["t5", "t5-untied", "t5-tied-unscaled", "mt5"] as const;
 /** Encoders, with each of their heads. */
 export const encoders = [
   "bert-tokens",
