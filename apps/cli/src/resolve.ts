@@ -1,17 +1,18 @@
-/** @file Finding methods: by the names that installed packages declare in their package.json, or by path. */
+/** @file Finding methods and formats of adapters: by the names that installed packages declare in their package.json, or by path. */
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type AnyMethod, nearest } from "@graftml/peft";
+import { type AdapterFormat, type AnyMethod, nearest } from "@graftml/peft";
 import { UsageError } from "./errors.ts";
 import { showFile } from "./io.ts";
 
-/** A package that carries methods: `"graft": { "methods": ["lora"] }`. */
+/** A package that carries methods or formats: `"graft": { "methods": ["lora"], "formats": ["mlx"] }`. */
 export interface MethodPackage {
   readonly name: string;
   readonly version: string;
   readonly folder: string;
   readonly methods: readonly string[];
+  readonly formats: readonly string[];
 }
 
 interface Manifest {
@@ -19,7 +20,7 @@ interface Manifest {
   readonly version?: string;
   readonly main?: string;
   readonly exports?: unknown;
-  readonly graft?: { readonly methods?: unknown };
+  readonly graft?: { readonly methods?: unknown; readonly formats?: unknown };
 }
 
 /**
@@ -34,10 +35,12 @@ export function methodPackages(project: string = process.cwd()): readonly Method
     ...workspaceOf(import.meta.dirname),
   ]) {
     const manifest = manifestOf(folder);
-    const declared = manifest?.graft?.methods;
-    if (manifest?.name === undefined || !Array.isArray(declared) || found.has(manifest.name)) continue;
+    const { methods, formats } = manifest?.graft ?? {};
+    const carries = Array.isArray(methods) || Array.isArray(formats);
+    if (manifest?.name === undefined || !carries || found.has(manifest.name)) continue;
     const { name, version = "" } = manifest;
-    found.set(name, { name, version, folder: realpathSync(folder), methods: declared.map(String) });
+    const names = (declared: unknown): readonly string[] => (Array.isArray(declared) ? declared.map(String) : []);
+    found.set(name, { name, version, folder: realpathSync(folder), methods: names(methods), formats: names(formats) });
   }
   return [...found.values()];
 }
@@ -79,13 +82,39 @@ function manifestOf(folder: string): Manifest | undefined {
 
 /** Loads every method that a package declares. @throws {UsageError} if it does not export one of them. */
 export async function loadPackage(found: MethodPackage): Promise<readonly AnyMethod[]> {
-  const methods = await methodsIn(entryOf(found));
-  const missing = found.methods.filter((name) => !methods.some((m) => m.method.name === name));
+  return declared(
+    found,
+    "method",
+    found.methods,
+    (await exportsOf(entryOf(found))).filter(isMethod),
+    (m) => m.method.name,
+  );
+}
+
+/** Formats of adapters that packages declare. @throws {UsageError} if one does not export what it declares. */
+export async function loadFormats(packages: readonly MethodPackage[]): Promise<readonly AdapterFormat[]> {
+  const formats = packages
+    .filter((found) => found.formats.length > 0)
+    .map(async (found) =>
+      declared(found, "format", found.formats, (await exportsOf(entryOf(found))).filter(isFormat), (f) => f.name),
+    );
+  return (await Promise.all(formats)).flat();
+}
+
+/** Of what a package exports, that which it declares. */
+function declared<T>(
+  { name }: MethodPackage,
+  what: string,
+  names: readonly string[],
+  exported: readonly T[],
+  nameOf: (value: T) => string,
+): readonly T[] {
+  const missing = names.filter((wanted) => !exported.some((value) => nameOf(value) === wanted));
   if (missing.length > 0)
     throw new UsageError(
-      `${found.name} declares the method ${missing.join(", ")} in its package.json but does not export it.`,
+      `${name} declares the ${what} ${missing.join(", ")} in its package.json but does not export it.`,
     );
-  return methods.filter((m) => found.methods.includes(m.method.name));
+  return exported.filter((value) => names.includes(nameOf(value)));
 }
 
 /**
@@ -115,7 +144,7 @@ export async function findMethod(name: string, packages: readonly MethodPackage[
 async function byPath(file: string): Promise<AnyMethod> {
   const shown = showFile(file);
   if (!existsSync(file)) throw new UsageError(`there is no method file ${shown}.`);
-  const methods = await methodsIn(file);
+  const methods = (await exportsOf(file)).filter(isMethod);
   const [method, other] = methods;
   if (method === undefined)
     throw new UsageError(`${shown} exports no method: make one with defineMethod of @graftml/peft.`);
@@ -126,11 +155,11 @@ async function byPath(file: string): Promise<AnyMethod> {
   return method;
 }
 
-/** Everything that a module exports and that is a method, its default export and what that holds included. */
-async function methodsIn(file: string): Promise<readonly AnyMethod[]> {
+/** Everything that a module exports, its default export and what that holds included. */
+async function exportsOf(file: string): Promise<readonly unknown[]> {
   const module = await load(file);
   const held = module["default"] instanceof Object ? Object.values(module["default"]) : [];
-  return [...new Set([...Object.values(module), ...(held as unknown[])])].filter(isMethod);
+  return [...new Set([...Object.values(module), ...(held as unknown[])])];
 }
 
 async function load(file: string): Promise<Readonly<Record<string, unknown>>> {
@@ -146,6 +175,9 @@ async function load(file: string): Promise<Readonly<Record<string, unknown>>> {
 
 const isMethod = (value: unknown): value is AnyMethod =>
   typeof value === "function" && "method" in value && value.method instanceof Object && "adapt" in value.method;
+
+const isFormat = (value: unknown): value is AdapterFormat =>
+  value instanceof Object && "recognises" in value && "read" in value && "name" in value;
 
 /** Whether the command line runs from its sources, as in a clone: packages beside it then do so too. */
 const fromSources = import.meta.filename.endsWith(".ts");

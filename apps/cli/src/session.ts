@@ -17,7 +17,7 @@ import { findLabels } from "./data/labels.ts";
 import type { Row } from "./data/row.ts";
 import type { KeyPath } from "./flags.ts";
 import { localAdapter, localModel } from "./hub/local.ts";
-import { findMethod, loadPackage, type MethodPackage, methodPackages } from "./resolve.ts";
+import { findMethod, loadFormats, loadPackage, type MethodPackage, methodPackages } from "./resolve.ts";
 import { checkAgainst, type RunSource } from "./run-file.ts";
 import type { Run } from "./schema.ts";
 
@@ -145,10 +145,12 @@ async function openStack(
       ),
     });
   const readers = start.length === 0 ? [] : await allMethods(configured, packages);
+  const formats = start.length === 0 ? [] : await loadFormats(packages);
   for (const [i, { path, frozen }] of start.entries()) {
     const id = frozen ? `frozen-${i}` : own ? `adapter-${i}` : "default";
     stack.push(
       await loadAdapter(await localAdapter(path), model, readers, {
+        formats,
         id,
         trainable: !frozen,
         below: stack.map((s) => s.adapter),

@@ -75,6 +75,28 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import("./commands/merge.ts")).mergeModel,
   },
   {
+    name: "convert",
+    summary:
+      "write an adapter in another tool's layout: peft, adapterhub, mlx; T-Few's files and soft prompts are read too",
+    usage: "--model FOLDER --adapter FOLDER --to FORMAT --out FOLDER",
+    options: [
+      [
+        "--model <folder>",
+        "what the adapter is for: a folder with a config.json, or a Hub id; its weights are not needed",
+      ],
+      ["--adapter <folder>", "an adapter's folder or file in any layout that is known, or a Hub id"],
+      ["--to <format>", "the layout to write: peft, adapterhub, mlx, or one that an installed package brings"],
+      ["--out <folder>", "where it goes"],
+      ["--task <task>", "what the model is for", "causal-lm"],
+      ["--labels <n>", "outputs of the task's head, where config.json does not say"],
+      ["--name <name>", "the adapter's name where files hold one; the folder's by default"],
+      ["--force", "replace an adapter that lies in the folder"],
+    ],
+    example: "graft convert --model models/tiny --adapter runs/first/adapter --to mlx --out adapters/mlx",
+    keys: "none",
+    load: async () => (await import("./commands/convert.ts")).convertAdapter,
+  },
+  {
     name: "inspect",
     summary: "where methods attach, what is trained, what memory it needs, what the first rows look like",
     usage: "[RUN.yaml] [--key value …]",

@@ -11,12 +11,12 @@ async function readArray(source: ByteSource): Promise<ShapedValues> {
   const fail = (what: string): StateError => new StateError(`${source.name} is no array of 32-bit floats: ${what}.`);
   if (source.size < 12) throw fail(`it has ${source.size} bytes`);
   const head = await source.read(0, 12);
-  if (new TextDecoder("latin1").decode(head.subarray(0, 6)) !== "\x93NUMPY") throw fail("it is no NumPy file");
+  if (head[0] !== 0x93 || new TextDecoder().decode(head.subarray(1, 6)) !== "NUMPY") throw fail("it is no NumPy file");
   const view = new DataView(head.buffer, head.byteOffset);
   const wide = (head[6] ?? 0) > 1;
   const [start, length] = wide ? [12, view.getUint32(8, true)] : [10, view.getUint16(8, true)];
   if (start + length > source.size) throw fail("it is truncated");
-  const header = new TextDecoder("latin1").decode(await source.read(start, length));
+  const header = new TextDecoder().decode(await source.read(start, length));
   const kind = /'descr': *'([^']*)'/.exec(header)?.[1];
   const shape = /'shape': *\(([\d, ]*)\)/
     .exec(header)?.[1]
