@@ -20,8 +20,14 @@ interface Frame {
 /** A text that takes one token or a few, to see where the template puts it. */
 const PROBE = "a";
 
+/** Texts in their template. */
+export interface FramedTexts extends Framed {
+  /** Where each text stands: its first token, and the one behind its last. */
+  readonly spans: readonly (readonly [start: number, end: number])[];
+}
+
 /** Puts a template around the ids of one text or two, which are cut so that all is at most `longest` tokens. */
-export type PutAround = (texts: readonly (readonly number[])[], longest: number) => Framed;
+export type PutAround = (texts: readonly (readonly number[])[], longest: number) => FramedTexts;
 
 /**
  * The template of a tokenizer, found by trying it.
@@ -39,11 +45,17 @@ export function templateOf(encode: Encode, plain: (text: string) => readonly num
     const { around, types } = frameFor(texts.length);
     const room = Math.max(0, longest - around.reduce((n, { ids }) => n + ids.length, 0));
     const kept = room < texts.reduce((n, ids) => n + ids.length, 0) ? cut(texts, room) : texts;
-    const pieces = around.flatMap((piece, i) => {
-      const ids = kept[i];
-      return ids === undefined ? [piece] : [piece, { ids, types: ids.map(() => types[i] ?? 0) }];
+    const row = { ids: [] as number[], types: [] as number[], spans: [] as [number, number][] };
+    around.forEach((piece, i) => {
+      row.ids.push(...piece.ids);
+      row.types.push(...piece.types);
+      const text = kept[i];
+      if (text === undefined) return;
+      row.spans.push([row.ids.length, row.ids.length + text.length]);
+      row.ids.push(...text);
+      row.types.push(...text.map(() => types[i] ?? 0));
     });
-    return { ids: pieces.flatMap(({ ids }) => ids), types: pieces.flatMap(({ types }) => types) };
+    return row;
   };
 }
 
