@@ -81,6 +81,11 @@ cases = {
         deberta_v2(num_labels=3, pooler_hidden_act="tanh", type_vocab_size=2),
         ["deberta.embeddings.word_embeddings.weight", "deberta.encoder.rel_embeddings.weight",
          f"deberta.{block}.attention.self.pos_query_proj.bias", "pooler.dense.bias", "classifier.weight"]),
+    # As the large models of version 2 are made: a convolution after the first block.
+    "deberta-v2-neighbours": ("sequence-classification",
+        deberta_v2(num_labels=3, conv_kernel_size=3, conv_act="gelu", share_att_key=True),
+        ["deberta.embeddings.word_embeddings.weight", "deberta.encoder.conv.conv.weight",
+         "deberta.encoder.conv.LayerNorm.bias", "deberta.encoder.layer.0.attention.self.query_proj.weight"]),
     "deberta-v2-tags": ("token-classification",
         deberta_v2(num_labels=3, num_hidden_layers=1, position_buckets=-1, max_relative_positions=-1),
         ["deberta.embeddings.word_embeddings.weight", "deberta.encoder.layer.0.attention.self.query_proj.weight"]),

@@ -3,81 +3,19 @@
  * for queries, keys and values; versions 2 and 3 may sort distances into buckets and share projections with them.
  * @see He et al. 2021, 2023; HF `modeling_deberta.py`, `modeling_deberta_v2.py`.
  */
-import { inF32, type JsonObject, type Scope, type TokenBatch } from "@graftml/peft";
+import { ConfigError, inF32, type JsonObject, type Scope, type TokenBatch } from "@graftml/peft";
 import { abs, add, fill, minimum, mul, reshape, split, type Tensor } from "@graftml/tensor";
 import { z } from "zod";
 import { tokenLabels } from "./bert.ts";
-import { absent, activation, only, rate, readConfig, size } from "./config.ts";
-import { byDistance, disentangledBias, type Distances, type Positions } from "./disentangled.ts";
-import { dense, embeddings, encoderKeys, encoderModel, type Keys, postNormBlock, textInputs } from "./encoder.ts";
+import { only, readConfig } from "./config.ts";
+import { convolve } from "./convolution.ts";
+import { type DebertaConfig, debertaSchema } from "./deberta-config.ts";
+import { byDistance, disentangledBias, type Positions } from "./disentangled.ts";
+import { dense, embeddings, encoderModel, type Keys, postNormBlock, textInputs } from "./encoder.ts";
 import type { BuildOptions, Family } from "./family.ts";
 import { firstRow, type Head, type TokenHead, tokenLogits } from "./heads.ts";
 import { activations, attend, keyMask, layerNorm, linear, positions } from "./layers.ts";
 import { paddingAtZero } from "./random.ts";
-
-/** What looks at what: content at positions, positions at content. */
-const looks = z.array(z.enum(["c2p", "p2c"]));
-
-const schema = z
-  .object({
-    ...encoderKeys,
-    layer_norm_eps: absent(z.number().positive(), 1e-7),
-    type_vocab_size: absent(z.int().min(0), 0),
-    position_biased_input: absent(z.boolean(), true),
-    relative_attention: absent(z.boolean(), false),
-    max_relative_positions: absent(z.int(), -1),
-    pos_att_type: absent(
-      z.union([
-        looks,
-        z
-          .string()
-          .transform((text) => text.split("|").map((word) => word.trim()))
-          .pipe(looks),
-      ]),
-      [],
-    ),
-    position_buckets: absent(z.int(), -1),
-    share_att_key: absent(z.boolean(), false),
-    norm_rel_ebd: absent(z.enum(["none", "layer_norm"]), "none"),
-    pooler_hidden_act: absent(activation, "gelu"),
-    pooler_dropout: absent(rate, 0),
-    cls_dropout: rate.nullish(),
-    legacy: absent(z.boolean(), true),
-    conv_kernel_size: only(0),
-    attention_head_size: size.nullish(),
-    embedding_size: size.nullish(),
-    pooler_hidden_size: size.nullish(),
-  })
-  .refine((c) => c.hidden_size % c.num_attention_heads === 0, {
-    path: ["num_attention_heads"],
-    error: "must divide hidden_size",
-  })
-  .refine((c) => [c.hidden_size, null, undefined].includes(c.embedding_size), {
-    path: ["embedding_size"],
-    error: "only hidden_size is supported",
-  })
-  .refine((c) => [c.hidden_size, null, undefined].includes(c.pooler_hidden_size), {
-    path: ["pooler_hidden_size"],
-    error: "must be hidden_size",
-  })
-  .refine((c) => [c.hidden_size / c.num_attention_heads, null, undefined].includes(c.attention_head_size), {
-    path: ["attention_head_size"],
-    error: "must be hidden_size / num_attention_heads",
-  })
-  .refine((c) => !c.relative_attention || c.pos_att_type.length > 0, {
-    path: ["pos_att_type"],
-    error: 'relative_attention needs "c2p", "p2c" or both',
-  })
-  .transform((c) => {
-    const max = c.max_relative_positions < 1 ? c.max_position_embeddings : c.max_relative_positions;
-    const distances: Distances =
-      c.position_buckets > 0
-        ? { span: c.position_buckets, buckets: { mid: Math.floor(c.position_buckets / 2), max } }
-        : { span: max, buckets: null };
-    return { ...c, distances, cls_dropout: c.cls_dropout ?? c.hidden_dropout_prob };
-  });
-
-type DebertaConfig = z.output<typeof schema>;
 
 /** What a version does in its own way. */
 interface Version {
@@ -100,6 +38,7 @@ const first: Version = {
     share_att_key: only(false),
     norm_rel_ebd: only("none"),
     talking_head: only(false),
+    conv_kernel_size: only(0),
   }),
   project(s, h, H) {
     const [B = 0, T = 0, D = 0] = h.shape;
@@ -176,9 +115,26 @@ function body(s: Scope, batch: TokenBatch, c: DebertaConfig, v: Version, tied: b
   const keys: Keys = { mask: keyMask(batch, h), packed: batch.packed ?? false };
   const e = s.at("encoder");
   const table = c.relative_attention ? distanceTable(e, c) : null;
-  for (let i = 0; i < c.num_hidden_layers; i++)
+  const embedded = h;
+  for (let i = 0; i < c.num_hidden_layers; i++) {
     h = postNormBlock(e.at(`layer.${i}`), h, c, (at, x) => selfAttention(at, x, c, v, keys, table));
+    if (i === 0 && c.conv_kernel_size > 0) h = shown(batch, neighbours(e.at("conv"), embedded, h, batch, c));
+  }
   return h;
+}
+
+/** What a convolution makes of embeddings, added to what the first block made of them, and normed. [B, T, D] */
+function neighbours(s: Scope, embedded: Tensor, h: Tensor, batch: TokenBatch, c: DebertaConfig): Tensor {
+  const [D, K] = [c.hidden_size, c.conv_kernel_size];
+  const conv = s.at("conv");
+  const weight = inF32(conv.param("weight", [D, D, K], ["weight", "embed"]));
+  const bias = conv.param("bias", [D], ["bias", "embed"]);
+  const mixed = s.at("dropout").dropout(
+    s.trace.within(conv.path, () => shown(batch, convolve(embedded, weight, bias))),
+    c.hidden_dropout_prob,
+  );
+  const sum = s.trace.within(s.path, () => add(h, activations[c.conv_act](mixed)));
+  return layerNorm(s.at("LayerNorm"), sum, c.layer_norm_eps, "embed");
 }
 
 /** h [B, T', D] with zeros at padding. */
@@ -259,7 +215,13 @@ const family = (version: Version): Family => ({
           maxLength: c.max_position_embeddings,
         },
         heads: headsOf(c, version.name),
-        inputs: (trace, size) => textInputs(trace, size, c.max_position_embeddings, c.type_vocab_size),
+        inputs(trace, size) {
+          if (size.packed === true && c.conv_kernel_size > 0)
+            throw new ConfigError(
+              `${options.file}: conv_kernel_size is ${c.conv_kernel_size}: a convolution does not see where texts that share a row end. Do not pack them (data.pack: false).`,
+            );
+          return textInputs(trace, size, c.max_position_embeddings, c.type_vocab_size);
+        },
         forward: (scope, batch, outputs) =>
           body(scope.at("deberta"), batch, c, version, outputs === "tokens" && (c.tie_word_embeddings || !c.legacy)),
       },
@@ -272,7 +234,7 @@ const family = (version: Version): Family => ({
 
 function configOf(json: JsonObject, { dropout, file }: BuildOptions, { foreign }: Version): DebertaConfig {
   readConfig(foreign, json, file);
-  const c = readConfig(schema, json, file);
+  const c = readConfig(debertaSchema, json, file);
   if (dropout === "config") return c;
   const rates = { hidden_dropout_prob: dropout, attention_probs_dropout_prob: dropout };
   return { ...c, ...rates, pooler_dropout: dropout, cls_dropout: dropout };
@@ -281,5 +243,5 @@ function configOf(json: JsonObject, { dropout, file }: BuildOptions, { foreign }
 /** DeBERTa of every size. */
 export const deberta: Family = family(first);
 
-/** DeBERTa of versions 2 and 3, but for those with a convolution. */
+/** DeBERTa of versions 2 and 3. */
 export const debertaV2: Family = family(second);

@@ -207,7 +207,7 @@ describe("a configuration is refused, by name, where it wants", () => {
     ["sinusoidal starts", "distilbert-tokens", { sinusoidal_pos_embds: true }, /sinusoidal_pos_embds: only false/],
     ["talking heads", "deberta-tokens", { talking_head: true }, /talking_head: only false/],
     ["buckets in version 1", "deberta-tokens", { position_buckets: 256 }, /position_buckets: only -1/],
-    ["a convolution", "deberta-v2-tokens", { conv_kernel_size: 3 }, /conv_kernel_size: only 0/],
+    ["a convolution between rows", "deberta-v2-tokens", { conv_kernel_size: 2 }, /conv_kernel_size: must be odd/],
     ["narrow embeddings", "deberta-v2-tokens", { embedding_size: 6 }, /embedding_size: only hidden_size/],
     ["position to position", "deberta-v2-tokens", { pos_att_type: "c2p|p2p" }, /pos_att_type/],
     [

@@ -50,6 +50,7 @@ export const encoders = [
   "deberta-v2-tokens",
   "deberta-v2-tokens-legacy",
   "deberta-v2-classes",
+  "deberta-v2-neighbours",
   "deberta-v2-tags",
   "vit-classes",
   "vit-gray",
