@@ -9,6 +9,7 @@ import { defineConfig } from "vitest/config";
 const root = import.meta.dirname;
 const tests = (kind: string): string[] => [
   `{packages,apps}/*/{src,test}/**/*${kind}.test.ts`,
+  `packages/create-method/template/src/*${kind}.test.ts`,
   `scripts/*${kind}.test.mts`,
 ];
 

@@ -56,6 +56,7 @@ function check(project: string): void {
     "--no-fund",
     ...published.map((each) => each.tarball),
     asTested("webgpu"),
+    asTested("vitest"),
     asTested("@types/node"),
   ]);
 
@@ -87,6 +88,15 @@ function check(project: string): void {
     for (const command of Object.keys(bin))
       run(`${command} --help`, project, join(project, "node_modules/.bin", command), ["--help"]);
   }
+
+  // A method that somebody starts passes the battery, builds and shows up, before a line of it is theirs.
+  const bin = (name: string): string => join(project, "node_modules/.bin", name);
+  run("create-method", project, bin("create-method"), ["my-method"]);
+  const mine = join(project, "my-method");
+  run("the battery of a new method", mine, bin("vitest"), ["run"]);
+  run("the build of a new method", mine, join(root, "node_modules/.bin/tsc"), []);
+  cpSync(mine, join(project, "node_modules/my-method"), { recursive: true });
+  run("a new method in the command line", project, bin("graft"), ["methods", "my-method"]);
 }
 
 const project = mkdtempSync(join(tmpdir(), "graft-packed-"));

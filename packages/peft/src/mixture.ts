@@ -136,11 +136,15 @@ function placeAmong(index: Tensor, stacks: readonly number[]): Tensor {
 }
 
 /** Where output and input have as many rows. */
-function through<K extends "linear" | "residual" | "layer">(crossing: Crossing<K>, index: Tensor): Tensor {
+const through = <K extends "residual" | "layer">(crossing: Crossing<K>, index: Tensor): Tensor =>
+  selectOne(index, outputs(crossing, crossing.input));
+
+/** Stacks of one configuration are one product, in which every row has its own factors. */
+function multiplied(crossing: Crossing<"linear">, index: Tensor): Tensor {
   const { input, joint, within } = crossing;
   const next = once(crossing.next);
   const together = joint.flatMap(({ stacks, around }): Alternative[] => {
-    const output = within(-1, () => sideBySide(index, stacks, (pick) => around(pick)(next)(input)));
+    const output = within(-1, () => sideBySide(index, input, stacks, (pick) => around(pick)(next)(input)));
     return output === null ? [] : [{ stacks, output }];
   });
   const done = new Set(together.flatMap(({ stacks }) => stacks));
@@ -155,9 +159,15 @@ export type Pick = (parameters: readonly Tensor[]) => Tensor;
  * What several stacks of one configuration make of a site at once, every row with its own parameters; null if they use them
  * for more than products and what is done with every row alike, where that would not be the same.
  */
-function sideBySide(index: Tensor, stacks: readonly number[], run: (pick: Pick) => Tensor): Tensor | null {
+function sideBySide(
+  index: Tensor,
+  tokens: Tensor,
+  stacks: readonly number[],
+  run: (pick: Pick) => Tensor,
+): Tensor | null {
   const { trace } = index.node;
   const [B = 0] = index.shape;
+  if (tokens.shape.length !== 3) return null; // vectors of rows would meet all rows, not the tokens of one
   const picked = new Set<Tensor["node"]>();
   const pick: Pick = (parameters) => {
     const { shape = [] } = parameters[0] ?? {};
@@ -255,7 +265,7 @@ export const crossings: {
   readonly [K in Kind]: (crossing: Crossing<K>, index: Tensor, leads: Leads) => Kinds[K]["output"];
 } = {
   param: parameter,
-  linear: through,
+  linear: multiplied,
   embedding: embedded,
   positions: placed,
   attention: attended,

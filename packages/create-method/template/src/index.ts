@@ -1,0 +1,2 @@
+/** @file The public surface of this package. */
+export { methodTemplate } from "./method-template.ts";
