@@ -5,7 +5,7 @@ import { rowOf } from "../src/disentangled.ts";
 import { buildModel, loadModel, type LoadOptions, saveModel } from "../src/index.ts";
 import { inferenceScope, logitsOf } from "../src/logits.ts";
 import { changed, emptyFolder, type FileTensor } from "./folders.ts";
-import { difference, encoders, folderOf, goldenOf } from "./golden.ts";
+import { difference, encoders, flat, folderOf, goldenOf, shapeOf } from "./golden.ts";
 
 const runtime = hostRuntime();
 const open = async (name: string, options: LoadOptions = {}) => {
@@ -183,6 +183,48 @@ describe("files of encoders", () => {
     const folder = emptyFolder();
     await saveModel(folder, model, base);
     await same(name, folder);
+  });
+});
+
+describe("weights", () => {
+  const names = [
+    "bert-classes",
+    "roberta-tokens",
+    "distilbert-tags",
+    "deberta-tokens",
+    "deberta-v2-neighbours",
+    "vit-classes",
+  ];
+  const logits = async (name: string, options: LoadOptions) => {
+    const { inputs } = goldenOf(name);
+    const [batch = 0, length = 0] = shapeOf(inputs["ids"] ?? inputs["pixels"]!);
+    const flatInputs = Object.fromEntries(Object.entries(inputs).map(([key, x]) => [key, flat(x)]));
+    return run(await open(name, options), { batch, length }, flatInputs);
+  };
+
+  it.each(names)("may be stored in half precision (%s)", async (name) => {
+    expect(difference(await logits(name, { weights: "f16" }), flat(goldenOf(name).logits))).toBeLessThan(5e-3);
+  });
+
+  it.each(names)("may be drawn by config.json's rules (%s)", async (name) => {
+    const { model, base } = await loadModel(folderOf(name), { task: goldenOf(name).task, init: "random" });
+    for (const { kind, path, roles } of sites(model)) {
+      if (kind !== "param") continue;
+      const values = Array.from(await base.read(path));
+      if (roles.includes("bias")) expect(new Set(values), path).toEqual(new Set([0]));
+      else if (roles.includes("norm")) expect(new Set(values), path).toEqual(new Set([1]));
+      else expect(Math.max(...values.map(Math.abs)), path).toBeLessThan(0.12); // six deviations
+    }
+    expect((await logits(name, { init: "random" })).every(Number.isFinite)).toBe(true);
+  });
+
+  it("of the padding token are drawn as zero, in every table that it has a row of", async () => {
+    const { base } = await loadModel(folderOf("roberta-tokens"), { task: "masked-lm", init: "random" });
+    for (const table of ["word_embeddings", "position_embeddings"]) {
+      const values = Array.from(await base.read(`roberta.embeddings.${table}.weight`));
+      expect(new Set(values.slice(2 * 12, 3 * 12))).toEqual(new Set([0])); // its id is 2
+      expect(values.slice(3 * 12, 4 * 12)).not.toContain(0);
+    }
   });
 });
 
