@@ -56,7 +56,7 @@ function distorted(value: unknown, seed: number): unknown {
     const [holder, key] = pick(holders) ?? [];
     if (holder === undefined || key === undefined) continue;
     if (uniform() < 0.2 && !Array.isArray(holder)) Reflect.deleteProperty(holder, key);
-    else holder[key] = pick(oddities);
+    else holder[key] = structuredClone(pick(oddities));
   }
   return copy;
 }
@@ -93,7 +93,7 @@ describe("damaged files of a model", { timeout: 60_000 }, () => {
       const file = await openSafetensors({
         name: "model.safetensors",
         size: copy.length,
-        read: (offset, length) => Promise.resolve(copy.slice(offset, offset + length)),
+        read: (offset, length) => Promise.resolve(Uint8Array.from(copy.subarray(offset, offset + length))),
       });
       for (const name of file.tensors.keys()) await file.read(name);
     };

@@ -84,7 +84,7 @@ const framing = ({ tokenizer, maxLength }: Encoder) => ({
 });
 
 /** @throws {UsageError} if the model has no tokenizer. */
-export function encoderOf(
+function encoderOf(
   { model: folder, data }: Pick<Run, "model" | "data">,
   { tokenizer, eos, model }: LoadedModel,
 ): Encoder {
@@ -104,7 +104,7 @@ export function encodeRows(
   rows: readonly Row[],
   { task, ...run }: Pick<Run, "model" | "task" | "data">,
   loaded: LoadedModel,
-  { told = false } = {},
+  { told }: { readonly told: boolean },
 ): Rows<Example> {
   const encoder = encoderOf(run, loaded);
   const { row: encode, piece } = encoders[task] ?? {};

@@ -8,21 +8,22 @@ import { unreadable } from "./source.ts";
 export const readParquet: Reader = async function* (file) {
   const { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } = await import("hyparquet");
   const { compressors } = await import("hyparquet-compressors");
-  const attempt = async <T>(work: Promise<T>): Promise<T> => {
+  const attempt = async <T>(work: () => T | Promise<T>): Promise<T> => {
     try {
-      return await work;
+      return await work();
     } catch (cause) {
       const told = unreadable(file, cause);
       if (UsageError.is(told)) throw told;
       throw new UsageError(`${file.shown} cannot be read as Parquet: ${reason(cause)}.`, { cause });
     }
   };
-  const source = await attempt(asyncBufferFromFile(file.path));
-  const metadata = await attempt(parquetMetadataAsync(source).then(checked));
+  const source = await attempt(() => asyncBufferFromFile(file.path));
+  const metadata = await attempt(() => parquetMetadataAsync(source));
+  await attempt(() => check(metadata, source.byteLength));
   let rowStart = 0;
   for (const { num_rows: count } of metadata.row_groups) {
     const rowEnd = rowStart + Number(count);
-    const rows: readonly Readonly<Record<string, unknown>>[] = await attempt(
+    const rows: readonly Readonly<Record<string, unknown>>[] = await attempt(() =>
       parquetReadObjects({ file: source, metadata, compressors, utf8: false, rowStart, rowEnd }),
     );
     for (const values of rows) yield { values, origin: `${file.shown}, row ${rowStart++}` };
@@ -30,28 +31,37 @@ export const readParquet: Reader = async function* (file) {
 };
 
 /**
- * Checks that every column of every group has a place in the schema. The library reads columns at once and looks for the
- * place of a broken one only while others are under way, whose failures nobody would then hear of.
+ * Checks that every column of every group has one place in the schema and one in the file. The library reads columns at once
+ * and comes upon a broken one only while others are under way, whose failures nobody would then hear of.
  */
-function checked(metadata: FileMetaData): FileMetaData {
+function check({ schema, row_groups: groups }: FileMetaData, size: number): void {
+  const leaves = leavesOf([...schema]);
+  for (const { columns } of groups) {
+    const paths = columns.map(({ meta_data: column }) => (column?.path_in_schema ?? []).join("."));
+    const odd = paths.find((path, i) => !leaves.has(path) || paths.indexOf(path) < i);
+    if (odd !== undefined) throw new Error(`its schema does not have the column ${odd || "without a name"} once`);
+    for (const { meta_data: column } of columns) {
+      const start = Number(column?.dictionary_page_offset ?? column?.data_page_offset);
+      const end = start + Number(column?.total_compressed_size);
+      if (!(start >= 0 && start <= end && end <= size))
+        throw new Error(`a column is to lie from byte ${start} to ${end}, the file ends at ${size}`);
+    }
+  }
+}
+
+/** Paths of the columns of a schema, whose elements come each before its children. */
+function leavesOf(rest: FileMetaData["schema"]): ReadonlySet<string> {
   const leaves = new Set<string>();
-  const rest = [...metadata.schema];
   const walk = (path: readonly string[]): void => {
     const element = rest.shift();
     if (element === undefined) throw new Error("its schema breaks off");
     const at = [...path, element.name];
     const children = element.num_children ?? 0;
-    if (children === 0) leaves.add(at.slice(1).join("\0"));
+    if (children === 0) leaves.add(at.slice(1).join("."));
     for (let i = 0; i < children; i++) walk(at);
   };
   walk([]);
-  for (const { columns } of metadata.row_groups)
-    for (const { meta_data: column } of columns) {
-      const path = column?.path_in_schema ?? [];
-      if (!leaves.has(path.join("\0")))
-        throw new Error(`its schema has no column ${path.join(".") || "without a name"}`);
-    }
-  return metadata;
+  return leaves;
 }
 
 const reason = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause)).replace(/\.$/, "");

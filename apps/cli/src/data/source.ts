@@ -48,7 +48,9 @@ export function unreadable({ shown }: DataFile, cause: unknown): unknown {
   if (code === "ERR_ENCODING_INVALID_ENCODED_DATA") return new UsageError(`${shown} is not UTF-8 text.`, { cause });
   if (code?.startsWith("Z_") === true)
     return new UsageError(`${shown} cannot be unpacked: it is damaged, or not gzip.`, { cause });
-  return code === undefined ? cause : new UsageError(`${shown} cannot be read (${code}).`, { cause });
+  return code === undefined || !/^E[A-Z]+$/.test(code)
+    ? cause
+    : new UsageError(`${shown} cannot be read (${code}).`, { cause });
 }
 
 /** A line of a file, without its end. */
