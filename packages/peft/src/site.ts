@@ -65,9 +65,10 @@ export type Next<K extends Kind> = (input: Kinds[K]["input"]) => Kinds[K]["outpu
 export interface SiteSpec {
   /**
    * What the place is, whatever the model calls it: "attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down",
-   * "unembed", "attn", "cross", "mlp", "block", "embed", "weight", "bias", "norm", "pooler", and "head": a task's own output
-   * layer, which starts from random values and is trained with every method. Cross-attention has "cross.q" and so on. What
-   * serves as several things carries all of their roles: a fused projection, a token table that is the head's weight too.
+   * "unembed", "attn", "cross", "mlp", "block", "embed", "weight", "bias", "norm", "pooler", "transform" (what stands between
+   * an encoder and its output embedding), and "head": a task's own output layer, which starts from random values and is trained
+   * with every method. Cross-attention has "cross.q" and so on. What serves as several things carries all of their roles: a
+   * fused projection, a token table that is the head's weight too.
    */
   readonly roles: readonly string[];
   /** Features in; for `attention` the width of one key head. 0 where it has no meaning. */

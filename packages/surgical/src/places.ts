@@ -1,10 +1,10 @@
 /** @file Where parameters stand: in a block, before the blocks or after them. */
 import { ConfigError, type ModelInfo, type Site } from "@graftml/peft";
 
-/** Parameters after the blocks: the last norm, a pooler, and the head, which may be one with the token table. */
+/** Parameters after the blocks: the last norm, a pooler or transform, and the head, which may be one with the token table. */
 export const isHead = ({ layer, roles }: Site): boolean =>
   layer === null &&
-  (["unembed", "head", "pooler"].some((role) => roles.includes(role)) ||
+  (["unembed", "head", "pooler", "transform"].some((role) => roles.includes(role)) ||
     (roles.includes("norm") && !roles.includes("embed")));
 
 /** @throws {ConfigError} naming the method's key, for more blocks than the model has. */
