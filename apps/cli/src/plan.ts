@@ -1,8 +1,7 @@
 /** @file From an opened session to a run of the trainer, and the memory it needs. */
 import type { MemoryPlan, Store } from "@graftml/tensor";
-import { listOf, optimizers, packRows, planRun, type Rows, schedules, stepsIn } from "@graftml/trainer";
+import { type Example, listOf, optimizers, packRows, planRun, type Rows, schedules, stepsIn } from "@graftml/trainer";
 import { layoutsOf } from "./data/columns.ts";
-import { encoderOf, encodeRows } from "./data/encode.ts";
 import { readRows } from "./data/read.ts";
 import type { Row } from "./data/row.ts";
 import type { Opened } from "./device.ts";
@@ -12,7 +11,7 @@ import { stepsOf } from "./inputs.ts";
 import { bytes, memory, totalBytes } from "./render.ts";
 import type { Run } from "./schema.ts";
 import { declareSession, type Session } from "./session.ts";
-import { type AnyExample, type AnyRun, taskOf } from "./tasks.ts";
+import { type AnyExample, type AnyRun, examplesFrom, taskOf } from "./tasks.ts";
 
 /** A run's data as they stand in its files. */
 export type Records = Readonly<Record<Split, readonly Row[]>>;
@@ -39,15 +38,19 @@ export interface Data {
 }
 
 /** Examples of a run's data. */
-export function examplesOf({ run, loaded }: Session, records: Records): Data {
-  const rows = encodeRows(records.train, run, loaded);
-  const { maxLength } = encoderOf(run, loaded);
+export function examplesOf(session: Session, records: Records): Data {
+  const { run, loaded } = session;
+  const rows = examplesFrom(records.train, session, { told: false });
   return {
-    rows: run.data.pack ? packRows(listOf(rows), maxLength) : rows,
-    heldOut: encodeRows(records.eval, run, loaded, { told: true }),
+    rows: run.data.pack ? packRows(textsOf(rows), Math.min(run.data.max_length, loaded.model.info.maxLength)) : rows,
+    heldOut: examplesFrom(records.eval, session, { told: true }),
     answered: records.eval,
   };
 }
+
+/** Rows of texts; images share no row. */
+const textsOf = (rows: Rows<AnyExample>): readonly Example[] =>
+  listOf(rows).filter((row): row is Example => "ids" in row);
 
 /** The trainer's run of a session; parameters are made known to a store, nothing is allocated. */
 export function trainerRun(

@@ -1,7 +1,7 @@
 /** @file From a checked run file to what commands work with: model, stack of adapters, rows, store. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type LoadedModel, loadModel } from "@graftml/models";
+import { type LoadedModel, loadModel, loadPreparation, type Preparation } from "@graftml/models";
 import {
   adapt,
   type Adapter,
@@ -34,6 +34,8 @@ export interface Session {
   readonly loaded: LoadedModel;
   /** Where the model lies: the run's own folder, or the copy of what it names on the Hub. */
   readonly folder: string;
+  /** How images are prepared; null if the folder does not say. */
+  readonly preparation: Preparation | null;
   /** Innermost first. */
   readonly stack: readonly Placed[];
   /** The one of the stack that is trained, if any. */
@@ -73,7 +75,8 @@ export async function openSession(
     const labels = run.data.labels ?? findLabels(folder, rows);
     const options = { task: run.task, labels: labels?.length ?? null, weights, init, dropout, seed: train.seed };
     const told = labels === undefined ? run : { ...run, data: { ...run.data, labels: [...labels] } };
-    return { folder, loaded: await loadModel(folder, options), run: told };
+    const preparation = await loadPreparation(folder);
+    return { folder, loaded: await loadModel(folder, options), preparation, run: told };
   });
   const packages = methodPackages();
   const configured = await configuredMethods(run, source, packages, problems);

@@ -7,13 +7,18 @@ import {
   type ImageExample,
   maskedLm,
   packedLm,
+  type Rows,
   type Run as TrainerRun,
   seq2seqLm,
   sequenceClassification,
   type Task,
   tokenClassification,
 } from "@graftml/trainer";
+import { encodeRows } from "./data/encode.ts";
+import { encodeImages } from "./data/pictures.ts";
+import type { Row } from "./data/row.ts";
 import { UsageError } from "./errors.ts";
+import type { Run } from "./schema.ts";
 import type { Session } from "./session.ts";
 
 /** One row of any task. */
@@ -23,27 +28,53 @@ export type AnyExample = Example | ImageExample;
 export type AnyTask = Task<TokenBatch, AnyExample>;
 export type AnyRun = TrainerRun<TokenBatch, AnyExample>;
 
+/** What a run needs of a task. */
+interface Kind {
+  readonly open: (session: Session) => AnyTask;
+  /** Examples of rows, made when they are first asked for. */
+  readonly examples: (rows: readonly Row[], session: Session, options: { readonly told: boolean }) => Rows<AnyExample>;
+}
+
+const onTexts = (open: Kind["open"]): Kind => ({
+  open,
+  examples: (rows, { run, loaded }, options) => encodeRows(rows, run, loaded, options),
+});
+
 /** By name; what a task needs to know comes from the session. */
-const tasks: Readonly<Record<string, (session: Session) => AnyTask>> = {
-  "causal-lm": ({ run }) => (run.data.pack ? packedLm : causalLm),
-  "masked-lm": ({ run, loaded: { tokenizer } }) => {
+const tasks: Readonly<Record<string, Kind>> = {
+  "causal-lm": onTexts(({ run }) => (run.data.pack ? packedLm : causalLm)),
+  "masked-lm": onTexts(({ run, loaded: { tokenizer } }) => {
     if (tokenizer === null || tokenizer.mask === null)
       throw new UsageError(`the tokenizer of ${run.model} names no mask_token, which masked-lm hides tokens behind.`);
     return maskedLm({ mask: tokenizer.mask, special: tokenizer.special });
-  },
-  "seq2seq-lm": () => seq2seqLm,
-  "sequence-classification": () => sequenceClassification,
-  "token-classification": ({ run }) => tokenClassification(run.data.labels ?? []),
-  "image-classification": () => imageClassification,
+  }),
+  "seq2seq-lm": onTexts(() => seq2seqLm),
+  "sequence-classification": onTexts(() => sequenceClassification),
+  "token-classification": onTexts(({ run }) => tokenClassification(run.data.labels ?? [])),
+  "image-classification": { open: () => imageClassification, examples: encodeImages },
 };
 
-/** The task of a run. */
+function kindOf({ task }: Run): Kind {
+  const kind = tasks[task];
+  if (kind === undefined) throw new UsageError(`task: ${task} is none of ${Object.keys(tasks).join(", ")}.`);
+  return kind;
+}
+
+/** The task of a run. @throws {UsageError} if the model or the data cannot be used for it. */
 export function taskOf(session: Session): AnyTask {
-  const { task, data } = session.run;
-  const open = tasks[task];
-  if (open === undefined) throw new UsageError(`task: ${task} is none of ${Object.keys(tasks).join(", ")}.`);
-  const found = open(session);
-  if (data.pack && found.packed !== true)
-    throw new UsageError(`data.pack: several texts share a row in causal-lm only, not in ${task}.`);
+  const { run } = session;
+  const found = kindOf(run).open(session);
+  if (run.data.pack && found.packed !== true)
+    throw new UsageError(`data.pack: several texts share a row in causal-lm only, not in ${run.task}.`);
   return found;
 }
+
+/**
+ * Examples of rows, as the run's task takes them.
+ * @param options.told whether they are to say how many characters their labels stand for.
+ */
+export const examplesFrom = (
+  rows: readonly Row[],
+  session: Session,
+  options: { readonly told: boolean },
+): Rows<AnyExample> => (rows.length === 0 ? [] : kindOf(session.run).examples(rows, session, options));

@@ -1,0 +1,127 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { buildModel, llamas, randomBase } from "@graftml/models";
+import { declareBase } from "@graftml/peft";
+import { hostRuntime } from "@graftml/tensor";
+import { causalLm, evaluate, packedLm, packRows } from "@graftml/trainer";
+import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { config, graft, project, RUN } from "./helpers.ts";
+
+const HOST = ["--device", "host"] as const;
+const JUDGING = `task: sequence-classification\n${RUN.replace("dev.csv", "dev.tsv").replace("train.jsonl", "train.tsv")}`;
+
+/** A project whose rows are texts and what they are judged to be. */
+async function judging(train: string, dev: string, run = JUDGING): Promise<string> {
+  const folder = await project(run);
+  writeFileSync(join(folder, "train.tsv"), train);
+  writeFileSync(join(folder, "dev.tsv"), dev);
+  return folder;
+}
+
+const lastEval = (folder: string): Readonly<Record<string, number>> => {
+  const line = readFileSync(join(folder, "out/metrics.jsonl"), "utf8").trim().split("\n").at(-1) ?? "";
+  return (JSON.parse(line) as { readonly eval: Record<string, number> }).eval;
+};
+
+describe("classes of texts", { timeout: 60_000 }, () => {
+  const train = "text\tlabel\na bee\tgood\nan egg\tbad\na cat\tgood\na dog\tbad\n";
+
+  it("are found in the data, written down, and evaluated by name", async () => {
+    const folder = await judging(train, "text\tlabel\na gnu\tbad\nhot hat\tgood\n");
+    const { status, stderr } = await graft(folder, ["train", "run.yaml", ...HOST]);
+    expect(status, stderr).toBe(0);
+    const run = parse(readFileSync(join(folder, "out/run.yaml"), "utf8")) as { data: { labels: readonly string[] } };
+    expect(run.data.labels).toEqual(["bad", "good"]);
+    expect(Object.keys(lastEval(folder))).toEqual(["loss", "accuracy", "f1", "matthews"]);
+    const { stdout } = await graft(folder, ["eval", "run.yaml", "--json", ...HOST]);
+    const { adapted } = JSON.parse(stdout) as { readonly adapted: Record<string, number> };
+    const { loss, ...others } = lastEval(folder);
+    expect(adapted).toMatchObject(others);
+    expect(adapted["loss"]).toBeCloseTo(loss!, 6); // the adapter was written in f32
+  });
+
+  it("are refused by file and line where they are none of the training data's", async () => {
+    const folder = await judging(train, "text\tlabel\na gnu\tbad\nhot hat\tgoood\n");
+    const { status, stderr } = await graft(folder, ["train", "run.yaml", ...HOST]);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/dev\.tsv:3: the label "goood" is none of bad, good\. Did you mean "good"\?/);
+  });
+
+  it("are refused where there is only one", async () => {
+    const { stderr, status } = await graft(await judging("text\tlabel\na\tx\nb\tx\n", train), ["train", "run.yaml"]);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/all rows of data\.train have the label "x"/);
+  });
+
+  it("are scores where they are numbers that are not whole", async () => {
+    const scores = "text\tlabel\na bee\t0.5\nan egg\t1\na cat\t2.25\n";
+    const folder = await judging(scores, scores);
+    const { status, stderr } = await graft(folder, ["train", "run.yaml", ...HOST]);
+    expect(status, stderr).toBe(0);
+    expect(Object.keys(lastEval(folder))).toEqual(["loss", "pearson", "spearman"]);
+  });
+});
+
+describe("figures of what is written", { timeout: 60_000 }, () => {
+  it("judge the answer to each prompt by all its references", async () => {
+    const folder = await project(RUN.replace("  eval: dev.csv", "  eval: dev.jsonl\n  metrics: [rouge1, exact_match]"));
+    const rows = ["b", "c"].map((completion) => `${JSON.stringify({ prompt: "a ", completion })}\n`);
+    writeFileSync(join(folder, "train.jsonl"), rows.join(""));
+    writeFileSync(join(folder, "dev.jsonl"), rows.join(""));
+    const { status, stderr } = await graft(folder, [
+      "train",
+      "run.yaml",
+      "--train.steps",
+      "150",
+      "--train.lr",
+      "0.05",
+      ...HOST,
+    ]);
+    expect(status, stderr).toBe(0);
+    expect(lastEval(folder)).toMatchObject({ rouge1: 1, exact_match: 1 });
+    expect(lastEval(folder)["bits_per_character"]).toBeGreaterThan(0);
+  });
+});
+
+describe("packed rows", { timeout: 60_000 }, () => {
+  const texts = [
+    [1, 5, 9, 4],
+    [1, 7, 7, 3, 12, 20],
+    [1, 15],
+    [1, 8, 22, 6, 9],
+    [1, 11, 13],
+  ].map((ids) => ({
+    ids,
+    labels: ids,
+  }));
+
+  it("lose what the same texts lose apart, with attention and rotary positions", async () => {
+    const model = buildModel(config);
+    const runtime = hostRuntime();
+    const store = runtime.store();
+    declareBase(store, randomBase(model, llamas[0]!, 1));
+    const setting = { runtime, store, model, adapters: [], batchSize: 2 };
+    const packed = packRows(texts, 12);
+    expect(packed).toHaveLength(2);
+    const [apart, together] = [
+      await evaluate({ ...setting, task: causalLm }, texts),
+      await evaluate({ ...setting, task: packedLm }, packed),
+    ];
+    expect(together.loss).toBeCloseTo(apart.loss, 12);
+  });
+
+  it("train from a run file, in fewer rows", async () => {
+    const folder = await project();
+    const { status, stderr } = await graft(folder, ["train", "run.yaml", "--data.pack", "true", ...HOST]);
+    expect(status, stderr).toBe(0);
+    expect(stderr).toMatch(/data +[23] rows of up to \d+ tokens/);
+  });
+
+  it("are refused by tasks that know none", async () => {
+    const folder = await judging("text\tlabel\na\tx\nb\ty\n", "text\tlabel\na\tx\n");
+    const { status, stderr } = await graft(folder, ["train", "run.yaml", "--data.pack", "true", ...HOST]);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/data\.pack: several texts share a row in causal-lm only/);
+  });
+});
