@@ -131,7 +131,7 @@ export interface AttendOptions {
 /** softmax(scale · q kᵀ + bias) v over heads, behind the site where prefixes and caches join. → [B, T, H, E] */
 export function attend(s: Scope, heads: Heads, { dropout: p = 0, role = "attn", ...options }: AttendOptions): Tensor {
   const [, , G = 0, E = 0] = heads.k.shape;
-  const dropout = s.train && p > 0 ? { p, clock: s.clock(), name: `dropout ${s.path}` } : undefined;
+  const dropout = s.train && p > 0 ? { p, clock: s.clock(), name: `attention ${s.path}` } : undefined;
   return s.call("attention", { roles: [role], in: E, out: G }, heads, ({ q, k, v, mask, causal, packed, bias }) =>
     attention(q, k, v, mask, { causal, scale: options.scale, packed, dropout }, bias?.(k.shape[1] ?? 0) ?? null),
   );
