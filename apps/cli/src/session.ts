@@ -1,7 +1,7 @@
 /** @file From a checked run file to what commands work with: model, stack of adapters, rows, store. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type LoadedModel, loadModel, loadPreparation, type Preparation } from "@graftml/models";
+import { type LoadedModel, loadModel } from "@graftml/models";
 import {
   adapt,
   type Adapter,
@@ -12,6 +12,7 @@ import {
   type TrainableBucket,
 } from "@graftml/peft";
 import { loadAdapter } from "@graftml/peft/files";
+import { bitsandbytes } from "@graftml/quant";
 import { GraftError, type Runtime, sameShape, type Shape, sizeOf, type Store } from "@graftml/tensor";
 import { findLabels } from "./data/labels.ts";
 import type { Row } from "./data/row.ts";
@@ -34,8 +35,6 @@ export interface Session {
   readonly loaded: LoadedModel;
   /** Where the model lies: the run's own folder, or the copy of what it names on the Hub. */
   readonly folder: string;
-  /** How images are prepared; null if the folder does not say. */
-  readonly preparation: Preparation | null;
   /** Innermost first. */
   readonly stack: readonly Placed[];
   /** The one of the stack that is trained, if any. */
@@ -73,10 +72,18 @@ export async function openSession(
   const opened = await attempt(["model"], async () => {
     const folder = await localModel(run.model, { weights: init !== "random" });
     const labels = run.data.labels ?? findLabels(folder, rows);
-    const options = { task: run.task, labels: labels?.length ?? null, weights, init, dropout, seed: train.seed };
+    const formats = [bitsandbytes];
+    const options = {
+      task: run.task,
+      labels: labels?.length ?? null,
+      weights,
+      init,
+      dropout,
+      seed: train.seed,
+      formats,
+    };
     const told = labels === undefined ? run : { ...run, data: { ...run.data, labels: [...labels] } };
-    const preparation = await loadPreparation(folder);
-    return { folder, loaded: await loadModel(folder, options), preparation, run: told };
+    return { folder, loaded: await loadModel(folder, options), run: told };
   });
   const packages = methodPackages();
   const configured = await configuredMethods(run, source, packages, problems);
@@ -122,7 +129,7 @@ async function configuredMethods(
 
 async function openStack(
   run: Run,
-  { model }: LoadedModel,
+  { model, methods }: LoadedModel,
   configured: readonly ConfiguredMethod[],
   packages: readonly MethodPackage[],
   trained: string | undefined,
@@ -137,16 +144,16 @@ async function openStack(
   // What methods made stands where they stood: innermost.
   if (trained !== undefined && !start.some((entry) => entry.path === trained))
     start.unshift({ path: trained, frozen: false });
-  const stack: Placed[] = [];
-  const own = trained === undefined && configured.length > 0;
   // Each method's keys were checked by its own schema: what it is called with is what it takes.
-  if (own)
-    stack.push({
-      adapter: adapt(
-        model,
-        configured.map(({ method, keys }) => method(keys as never)),
-      ),
-    });
+  const made = configured.map(({ method, keys }) => method(keys as never));
+  // How the base is stored is no part of what is trained on it, and does not depend on whether that is new.
+  const storing = [...methods, ...made.filter(({ method }) => method.storesBase === true)];
+  const training = made.filter(({ method }) => method.storesBase !== true);
+  const stack: Placed[] = [];
+  const below = (): { readonly below: readonly Adapter[] } => ({ below: stack.map((s) => s.adapter) });
+  if (storing.length > 0) stack.push({ adapter: adapt(model, storing, { id: "base", trainable: false }) });
+  const own = trained === undefined && training.length > 0;
+  if (own) stack.push({ adapter: adapt(model, training, below()) });
   const readers = start.length === 0 ? [] : await allMethods(configured, packages);
   const formats = start.length === 0 ? [] : await loadFormats(packages);
   for (const [i, { path, frozen }] of start.entries()) {
@@ -156,7 +163,7 @@ async function openStack(
         formats,
         id,
         trainable: !frozen,
-        below: stack.map((s) => s.adapter),
+        ...below(),
       }),
     );
   }

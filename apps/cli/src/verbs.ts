@@ -75,6 +75,23 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import("./commands/merge.ts")).mergeModel,
   },
   {
+    name: "quantize",
+    summary: "store a model's weights in four or eight bits: a folder that transformers loads with bitsandbytes",
+    usage: "--model FOLDER --out FOLDER [--type nf4]",
+    options: [
+      ["--model <folder>", "a folder in Hugging Face layout, or a Hub id"],
+      ["--out <folder>", "where the quantized model goes"],
+      ["--type <type>", "nf4, fp4 or int8", "nf4"],
+      ["--block <n>", "consecutive weights that share a scale; int8 has one a row", "64"],
+      ["--double-quant", "store scales in eight bits too"],
+      ["--task <task>", "what the model is for", "causal-lm"],
+      ["--force", "replace a model that lies in the folder"],
+    ],
+    example: "graft quantize --model models/tiny --out models/tiny-nf4 --type nf4 --double-quant",
+    keys: "none",
+    load: async () => (await import("./commands/quantize.ts")).quantizeModel,
+  },
+  {
     name: "convert",
     summary:
       "write an adapter in another tool's layout: peft, adapterhub, mlx; T-Few's files and soft prompts are read too",

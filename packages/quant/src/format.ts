@@ -1,5 +1,5 @@
 /** @file What can be chosen of a quantization, and the encoding that it comes to. */
-import { ConfigError, z } from "@graftml/peft";
+import { ConfigError, parseConfig, z } from "@graftml/peft";
 import type { Encoding } from "@graftml/tensor";
 import { DYNAMIC, FP4, NF4 } from "./codebooks.ts";
 
@@ -29,6 +29,12 @@ export const config = z.object({
 
 /** A quantization with every default filled in. */
 export type QuantConfig = z.output<typeof config>;
+
+/**
+ * A quantization from what a user says, with every default filled in.
+ * @throws {ConfigError} naming the key.
+ */
+export const quantConfig = (input: unknown): QuantConfig => parseConfig("quant", config, input);
 
 /**
  * The encoding of a configuration.

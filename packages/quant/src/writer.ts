@@ -31,7 +31,7 @@ export function bitsandbytesWriter(config: QuantConfig): CheckpointWriter {
   };
 }
 
-/** `quantization_config` as transformers writes it. */
+/** `quantization_config` as transformers writes it, but for a threshold that must be a float, which JSON here cannot say: its default. */
 const settingsOf = ({ type, double_quant: nested }: QuantConfig): JsonObject => ({
   _load_in_4bit: type !== "int8",
   _load_in_8bit: type === "int8",
@@ -42,7 +42,6 @@ const settingsOf = ({ type, double_quant: nested }: QuantConfig): JsonObject => 
   llm_int8_enable_fp32_cpu_offload: false,
   llm_int8_has_fp16_weight: false,
   llm_int8_skip_modules: null,
-  llm_int8_threshold: 6,
   load_in_4bit: type !== "int8",
   load_in_8bit: type === "int8",
   quant_method: "bitsandbytes",

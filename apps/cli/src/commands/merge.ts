@@ -1,9 +1,8 @@
 /** @file `graft merge`: folds an adapter into a model's weights and checks the result. */
-import { existsSync, readdirSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { loadModel } from "@graftml/models";
 import { deviceOf, openRuntime } from "../device.ts";
-import { UsageError } from "../errors.ts";
+import { checkFree } from "../free-folder.ts";
 import { needed, openTrained, readGiven } from "../inputs.ts";
 import { finish, paint, showFile } from "../io.ts";
 import { compareMerged, writeMerged } from "../merging.ts";
@@ -35,15 +34,3 @@ export const mergeModel: Command = async (io, args, options) => {
     runtime.dispose();
   }
 };
-
-/** Only an empty folder, or a model if told so, is written over. */
-function checkFree(out: string, force: boolean): void {
-  if (!existsSync(out) || readdirSync(out).length === 0) return;
-  const isModel = existsSync(join(out, "config.json"));
-  if (force && isModel) return;
-  throw new UsageError(
-    isModel
-      ? `${showFile(out)} holds a model already. Choose another --out, or replace it with --force.`
-      : `${showFile(out)} is not empty and holds no model. Choose another --out.`,
-  );
-}
