@@ -28,7 +28,7 @@ export const usage = {
 } as const;
 
 /** Bytes that the queue may be handed before it is waited for. */
-const IN_FLIGHT = 2 ** 28;
+const IN_FLIGHT = 2 ** 26;
 
 const LIMITS = [
   "maxBufferSize",
