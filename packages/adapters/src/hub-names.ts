@@ -32,7 +32,9 @@ function moduleOf({ site }: Owned, type: string): string {
   const role = (["attn", "cross", "mlp"] as const).find((r) => site.roles.includes(r)) ?? "mlp";
   // An encoder's block has no attention to another, so its feed-forward comes earlier.
   const early = role === "mlp" && site.path.startsWith("encoder.block.");
-  return `${block}.${early ? "layer.1" : (layouts[type] ?? common)[role]}`;
+  // transformers 4, which AdapterHub needs, has one module more around the blocks of some.
+  const before = block.replace(/^vit\.layers\./, "vit.encoder.layer.");
+  return `${before}.${early ? "layer.1" : (layouts[type] ?? common)[role]}`;
 }
 
 /**
