@@ -21,6 +21,7 @@ import transformers  # noqa: E402
 from peft import PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
+TASKS = {"llama": "CAUSAL_LM", "gpt2": "CAUSAL_LM", "bert": "SEQ_CLS", "t5": "SEQ_2_SEQ_LM"}
 CASES = {
     "prefix": PrefixTuningConfig(num_virtual_tokens=5),
     "prefix-mlp": PrefixTuningConfig(num_virtual_tokens=3, prefix_projection=True, encoder_hidden_size=6),
@@ -35,12 +36,15 @@ def main(out):
     shutil.rmtree(out, ignore_errors=True)
     versions = {m.__name__: m.__version__ for m in (torch, transformers, peft)}
     record = {"versions": versions, "rows": tiny.rows().tolist(), "cases": {}}
-    for name in ("llama", "gpt2"):
+    for name, task in TASKS.items():
         tiny.save(tiny.make(name), out / name / "model.safetensors")
         for case, config in CASES.items():
             options = {k: v for k, v in config.to_dict().items() if v is not None and k != "peft_type"}
             torch.manual_seed(2)
-            model = get_peft_model(tiny.make(name), type(config)(**{**options, "task_type": "CAUSAL_LM"}))
+            base = tiny.make(name)
+            # PEFT 0.21 looks for a method of T5 that transformers 5 no longer has.
+            base._prepare_encoder_decoder_kwargs_for_generation = None
+            model = get_peft_model(base, type(config)(**{**options, "task_type": task}))
             folder = out / name / case
             model.save_pretrained(folder)
             (folder / "README.md").unlink()

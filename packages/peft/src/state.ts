@@ -166,7 +166,7 @@ function savedIn({ config, tensors }: AdapterFiles): readonly string[] {
   const named: unknown = config["modules_to_save"] ?? [];
   if (!Array.isArray(named))
     throw new ConfigError(`adapter_config.json: "modules_to_save" must be a list, not ${JSON.stringify(named)}.`);
-  const modules = named.map(String);
+  const modules = [...new Set(named.map(String))]; // PEFT may list one twice
   const held = modules.filter((module) => [...tensors.keys()].some((name) => inModules([module], name)));
   if (modules.length > 0 && held.length === 0)
     throw new ConfigError(

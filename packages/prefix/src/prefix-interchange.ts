@@ -31,13 +31,14 @@ export const interchange: Interchange<PrefixConfig> = {
   peftType: "PREFIX_TUNING",
   prefix: "",
   modulesPrefix: "base_model.",
-  holds: ({ stacks }) => stacks.every((stack) => stack === "decoder"),
+  // PEFT lays the prefix of an encoder-decoder out twice and deals it out anew: its blocks share what they should own.
+  holds: (_, { model }) => model.decoderStart === undefined,
   toConfig: (c, context) => ({
     num_virtual_tokens: c.tokens,
     token_dim: widthOf(context),
     num_attention_heads: context.model.keyHeads,
     num_layers: attentions(context).length,
-    num_transformer_submodules: context.model.decoderStart === undefined ? 1 : 2,
+    num_transformer_submodules: 1,
     encoder_hidden_size: c.reparameterize ?? widthOf(context),
     prefix_projection: false,
     init_weights: c.init === "zero" ? "zero" : null,
@@ -63,10 +64,18 @@ export const interchange: Interchange<PrefixConfig> = {
     unpack(file, context) {
       const { [NAME]: flat, ...others } = Object.fromEntries(file);
       if (flat === undefined) return file;
-      const places = attentions(context).flatMap((s) =>
-        ["prefix_key", "prefix_value"].map((part) => ({ name: `${s.path}.${part}`, columns: s.in * s.out })),
+      const sites = attentions(context);
+      const read = cut(flat, sites);
+      const stacks = context.model.decoderStart === undefined ? 1 : 2;
+      // Of keys and values written twice, one after the other, PEFT gives every block of a decoder four: its own two are
+      // those of block 2i, counted round and round.
+      const parts = sites.flatMap(({ path }, i) =>
+        ["prefix_key", "prefix_value"].flatMap((part, half): readonly (readonly [string, ShapedValues])[] => {
+          const value = read[(2 * stacks * i + half) % read.length];
+          return value === undefined ? [] : [[`${path}.${part}`, value]];
+        }),
       );
-      return new Map([...Object.entries(others), ...cut(flat, places)]);
+      return new Map([...Object.entries(others), ...parts]);
     },
   },
 };
@@ -98,25 +107,21 @@ function sideBySide(parts: readonly ShapedValues[]): ShapedValues {
   return { shape: [rows, width], values };
 }
 
-/** Its columns, shared out. @throws {StateError} if there are not as many. */
-function cut(
-  { shape, values }: ShapedValues,
-  places: readonly { readonly name: string; readonly columns: number }[],
-): NamedValues {
+/** Its columns: keys and values of each site. @throws {StateError} if there are not as many. */
+function cut({ shape, values }: ShapedValues, sites: readonly Site[]): readonly ShapedValues[] {
   const [rows = 0, width = 0] = shape;
-  const wanted = places.reduce((sum, { columns }) => sum + columns, 0);
+  const widths = sites.flatMap((s) => [s.in * s.out, s.in * s.out]);
+  const wanted = widths.reduce((sum, columns) => sum + columns, 0);
   if (shape.length !== 2 || width !== wanted)
     throw new StateError(
-      `the state does not fit prefix on this model. wrong shape: ${NAME} is ${show(shape)}, ${places.length / 2} attentions want [tokens, ${wanted}].`,
+      `the state does not fit prefix on this model. wrong shape: ${NAME} is ${show(shape)}, ${sites.length} attentions want [tokens, ${wanted}].`,
     );
-  const found = new Map<string, ShapedValues>();
   let from = 0;
-  for (const { name, columns } of places) {
+  return widths.map((columns) => {
     const part = blank(values, rows * columns);
     for (let row = 0; row < rows; row++)
       part.set(values.subarray(row * width + from, row * width + from + columns), row * columns);
-    found.set(name, { shape: [rows, columns], values: part });
     from += columns;
-  }
-  return found;
+    return { shape: [rows, columns], values: part };
+  });
 }
