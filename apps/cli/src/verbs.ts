@@ -52,6 +52,7 @@ export const verbs: readonly Verb[] = [
     options: [
       ["--prompt <text...>", "a text to write on"],
       ["--prompts <file>", "a file of prompts: a text a line, or .jsonl with a column prompt"],
+      ["--chat", "take prompts for a user's turns of a chat, in the words of the model's chat template"],
       ["--ids <ids...>", 'token ids, "1 2 3", for models without a tokenizer'],
       ["--max-new-tokens <n>", "tokens to write at most", "128"],
       ["--temperature <t>", "draw tokens at this temperature instead of taking the likeliest"],

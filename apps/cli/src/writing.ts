@@ -47,6 +47,15 @@ export function promptOf(text: string, { tokenizer, model }: Session["loaded"]):
   return { text, ids: model.info.decoderStart === undefined || eos === null ? open : [...open, eos] };
 }
 
+/** Tokens of a chat with one turn of the user's, as the tokenizer's template has it: the assistant's answer comes next. */
+export function chatPromptOf(text: string, { tokenizer }: Session["loaded"]): Prompt {
+  if (tokenizer === null || tokenizer.chat === null)
+    throw new UsageError("--chat: this model's tokenizer has no chat template (chat_template.jinja).");
+  const written = tokenizer.chat.prompt([{ role: "user", content: text }]);
+  // The template has written the special tokens itself.
+  return { text, ids: tokenizer.encode(written, { special: false }) };
+}
+
 /** Writes prompts on, with the session's adapters or without. */
 export async function write(
   { runtime, store }: { readonly runtime: Runtime; readonly store: Store },

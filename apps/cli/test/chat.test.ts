@@ -33,6 +33,23 @@ describe("chats", { timeout: 60_000 }, () => {
     expect(status, stderr).toBe(0);
   });
 
+  it("are answered by their template", async () => {
+    const folder = await chatProject();
+    const asked = ["--prompt", "hi", "--max-new-tokens", "3", "--device", "host", "--json"];
+    const written = async (...args: readonly string[]): Promise<unknown> =>
+      JSON.parse((await graft(folder, ["generate", "--model", "model", ...args, ...asked.slice(2)])).stdout);
+    const [answer] = (await written("--chat", "--prompt", "hi")) as readonly {
+      readonly ids: unknown;
+      readonly prompt: string;
+    }[];
+    // What the template writes around "hi", as ids: <s> q _ h i </s> a _
+    const ids = [1, 21, 3, 12, 13, 2, 5, 3].join(" ");
+    expect(await written("--ids", ids)).toMatchObject([{ ids: answer?.ids }]);
+    expect(answer?.prompt).toBe("hi");
+    const { stderr } = await graft(await chatProject(null), ["generate", "--model", "model", "--chat", ...asked]);
+    expect(stderr).toBe("graft: --chat: this model's tokenizer has no chat template (chat_template.jinja).\n");
+  });
+
   it("are refused before a device is opened where nothing of them would be learnt", async () => {
     const folder = await chatProject();
     const { status, stderr } = await graft(folder, ["train", "run.yaml", "--data.max_length", "6"]);

@@ -9,7 +9,7 @@ import { openTrained, readGiven } from "../inputs.ts";
 import { finish, paint } from "../io.ts";
 import { declareSession } from "../session.ts";
 import type { Command, Options } from "../verbs.ts";
-import { type Prompt, promptOf, write, type Written } from "../writing.ts";
+import { chatPromptOf, type Prompt, promptOf, write, type Written } from "../writing.ts";
 
 const numbers = z.object({
   maxNewTokens: z.coerce.number().int().positive(),
@@ -24,8 +24,9 @@ export const generate: Command = async (io, args, options) => {
   const settings = settingsOf(options);
   const session = await openTrained(given);
   const { model } = session.loaded;
+  const chat = options["chat"] === true;
   const prompts = [
-    ...(await textsOf(options)).map((text) => promptOf(text, session.loaded)),
+    ...(await textsOf(options)).map((text) => (chat ? chatPromptOf : promptOf)(text, session.loaded)),
     ...idsOf(options, model.info.vocabulary),
   ];
   if (prompts.length === 0)
@@ -39,7 +40,7 @@ export const generate: Command = async (io, args, options) => {
       !io.json && process.stdout.isTTY && prompts.length === 1 && first?.text !== null && first !== undefined;
     io.begun = true;
     // What is written on follows its prompt; an answer stands on a line of its own.
-    const gap = model.info.decoderStart === undefined ? "" : "\n";
+    const gap = model.info.decoderStart === undefined && !chat ? "" : "\n";
     if (live) io.out(paint("dim", first.text ?? "", process.stdout) + gap);
     const written = await write({ runtime, store }, session, prompts, {
       ...settings,
