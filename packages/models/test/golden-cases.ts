@@ -30,6 +30,9 @@ export interface Tolerance {
   readonly steps: number;
 }
 
+/** What a software adapter may take to compile a model's backward pass, in ms: some of it at the first run. */
+export const COMPILING = 240_000;
+
 /** Mean loss over all labels: squared error for a model of one output, else cross-entropy. */
 function lossOf(trace: Trace, logits: Tensor, { labels }: Golden, outputs: number): Tensor {
   const wanted = flat(labels);
@@ -80,10 +83,10 @@ export function describeGolden(runtimeOf: () => Runtime, names: readonly string[
       const store = runtimeOf().store();
       declareBase(store, base);
       opened = { model, base, store, program: await compile(runtimeOf(), store, model, base, golden) };
-    });
+    }, COMPILING);
     afterAll(() => opened.program.dispose());
 
-    it("gives the same logits", async () => {
+    it("gives the same logits", { timeout: COMPILING }, async () => {
       const { logits } = await opened.program.run(inputs);
       expect(difference(logits!, flat(golden.logits))).toBeLessThan(tolerance.logits);
     });
