@@ -26,7 +26,7 @@ interface Version {
   readonly foreign: z.ZodType;
   /** Queries, keys and values of h [B, T, D], each [B, T, H, E]. */
   project(s: Scope, h: Tensor, heads: number): Record<"q" | "k" | "v", Tensor>;
-  /** What stands for distances as keys, or in the place of queries: [L, D] → [L, D] */
+  /** What stands for distances as keys, or in the place of queries: [N, D] → [N, D] */
   distances(s: Scope, rows: Tensor, as: "keys" | "queries", c: DebertaConfig): Tensor;
 }
 

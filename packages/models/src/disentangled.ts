@@ -54,25 +54,25 @@ export function byDistance(table: Tensor, n: number, distances: Distances, order
   return gather(table, cast(rows, "i32"));
 }
 
-/** x[n, n + j − i] of a window that begins one further left in every row: x [N, T, 2T − 1] → [N, T, T] */
+/** Rows of which each begins one place before the one above it: x [M, T, 2T − 1] → [M, T, T], y[m, t, s] = x[m, t, T − 1 − t + s]. */
 function windows(x: Tensor): Tensor {
-  const [N = 0, T = 0, L = 0] = x.shape;
+  const [M = 0, T = 0, N = 0] = x.shape;
   if (T === 1) return x;
-  // Row i begins at T − 1 − i: seen as rows that are one shorter, all begin at the same column.
-  const shorter = reshape(slice(reshape(x, [N, T * L]), 1, T - 1, T * (L - 1)), [N, T, L - 1]);
+  // Behind the first T − 1 numbers, rows that are one shorter all begin where they should.
+  const shorter = reshape(slice(reshape(x, [M, T * N]), 1, T - 1, T * (N - 1)), [M, T, N - 1]);
   return slice(shorter, 2, 0, T);
 }
 
 /**
  * Products of every row with what stands for its distance to every other: x [B, T, H, E], rows [2T − 1, H·E] → [H, B, T, T],
- * where [h, b, i, j] = x[b, i, h] · rows[T − 1 + j − i, h].
+ * y[h, b, t, s] = x[b, t, h] · rows[T − 1 − t + s, h].
  */
 function products(x: Tensor, rows: Tensor): Tensor {
   const [B = 0, T = 0, H = 0, E = 0] = x.shape;
-  const [L = 0] = rows.shape;
-  const perHead = transpose(reshape(rows, [L, H, E]), [1, 0, 2]); // [H, L, E]
-  const all = linear(transpose(x, [2, 0, 1, 3]), perHead); // [H, B, T, L]
-  return reshape(windows(reshape(all, [H * B, T, L])), [H, B, T, T]);
+  const [N = 0] = rows.shape;
+  const perHead = transpose(reshape(rows, [N, H, E]), [1, 0, 2]); // [H, N, E]
+  const all = linear(transpose(x, [2, 0, 1, 3]), perHead); // [H, B, T, N]
+  return reshape(windows(reshape(all, [H * B, T, N])), [H, B, T, T]);
 }
 
 /** What stands for distances of n rows; null where nothing looks at them. */
