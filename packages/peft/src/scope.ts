@@ -16,6 +16,8 @@ export interface Layer {
   /** Its name, for messages. */
   readonly name: string;
   readonly adaptation: Adaptation;
+  /** Whether it only changes how the base is stored: a method that replaces a parameter may stand around it. */
+  readonly storesBase?: boolean;
   /** What it does, in words: layers of one key do the same with parameters of their own. */
   readonly key?: string;
   /** Stacks among which the rows of a batch choose, in the place of a single one. */
@@ -234,7 +236,9 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     return (base) =>
       attached.reduce<Next<K>>(
         (next, { layer, around }, i) =>
-          i === 0 ? around(next) : reaching(site, layer, attached[i - 1]?.layer, next, around),
+          i === 0 || attached[i - 1]?.layer.storesBase === true
+            ? around(next)
+            : reaching(site, layer, attached[i - 1]?.layer, next, around),
         base,
       );
   };
@@ -311,7 +315,13 @@ export const chosen = <K extends Kind>({ at, exclude }: Attachment<K>, site: Sit
 
 /** The onion's layers of configured methods that share an adapter's id. */
 export const layersOf = (id: string, methods: readonly Adapted[]): Layer[] =>
-  methods.map(({ name, config, adaptation }) => ({ id, name, adaptation, key: JSON.stringify([name, config]) }));
+  methods.map(({ name, config, adaptation, method: { storesBase } }) => ({
+    id,
+    name,
+    adaptation,
+    key: JSON.stringify([name, config]),
+    ...(storesBase !== undefined && { storesBase }),
+  }));
 
 /** A parameter in f32, for arithmetic other than products. */
 export const inF32 = (x: Tensor): Tensor => cast(x, "f32");
