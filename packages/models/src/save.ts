@@ -15,6 +15,8 @@ import { type Content, writeFolder } from "@graftml/peft/files";
 import { sizeOf } from "@graftml/tensor";
 import { layoutOf, type Stored, transposed } from "./layout.ts";
 
+const CONFIG = "config.json";
+
 /** Files that belong to a model and are copied as they are. */
 const COMPANIONS = [
   "generation_config.json",
@@ -30,7 +32,7 @@ const COMPANIONS = [
 ];
 
 export interface SaveOptions {
-  /** A folder whose tokenizer and generation settings go along. */
+  /** A folder whose tokenizer and generation settings go along, and whose config.json says how numbers are written. */
   readonly companions?: string;
   /** Stores parameters in a form of its own. */
   readonly format?: CheckpointWriter;
@@ -78,14 +80,26 @@ export async function saveModel(
   const { torch_dtype: _, dtype: __, ...config } = model.info.config;
   const described = { ...config, architectures: [model.info.architecture], dtype: half ? "float16" : "float32" };
   const storage = format === undefined ? {} : { quantization_config: format.settings };
+  const { [CONFIG]: given = "", ...others } = companions === undefined ? {} : await companionsOf(companions);
   await writeFolder(folder, {
-    "config.json": json({ ...described, ...storage }),
     ...weightFiles(tensors, shardBytes),
-    ...(companions === undefined ? {} : await companionsOf(companions)),
+    ...others,
+    [CONFIG]: configText({ ...described, ...storage }, given.toString()),
   });
 }
 
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+/**
+ * Text of a config.json. Whole numbers that the other text has as floats, `1.0`, stay so: transformers insists on the types
+ * of keys, and JavaScript tells no such numbers apart.
+ */
+function configText(config: unknown, like: string): string {
+  const floats = new Set([...like.matchAll(/"([^"]+)":\s*-?\d+\.0+\s*[,}\]]/g)].map(([, key]) => key));
+  return json(config).replaceAll(/"([^"]+)": -?\d+(?=[,\n])/g, (entry, key: string) =>
+    floats.has(key) ? `${entry}.0` : entry,
+  );
+}
 
 /** One file, or numbered ones with an index of who is where. */
 function weightFiles(tensors: readonly TensorToWrite[], shardBytes: number): Readonly<Record<string, Content>> {
@@ -111,8 +125,9 @@ function weightFiles(tensors: readonly TensorToWrite[], shardBytes: number): Rea
   };
 }
 
-async function companionsOf(folder: string): Promise<Readonly<Record<string, Content>>> {
-  const names = (await readdir(folder)).filter((name) => COMPANIONS.includes(name));
+/** What a folder has of these files, and its config.json. */
+async function companionsOf(folder: string): Promise<Readonly<Record<string, Buffer>>> {
+  const names = (await readdir(folder)).filter((name) => name === CONFIG || COMPANIONS.includes(name));
   return Object.fromEntries(
     await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name))] as const)),
   );

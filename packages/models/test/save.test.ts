@@ -83,6 +83,15 @@ describe("saveModel", () => {
     ]);
   });
 
+  it("writes whole numbers as floats where the configuration had them so", async () => {
+    const { model, base } = await loadModel(folderOf("t5"), { task: "seq2seq-lm" });
+    const folder = emptyFolder();
+    await saveModel(folder, model, base, { companions: folderOf("t5") });
+    const text = readFileSync(join(folder, "config.json"), "utf8");
+    expect(text).toMatch(/"initializer_factor": 1\.0,/); // transformers refuses 1
+    expect(text).toMatch(/"num_layers": 1,/);
+  });
+
   it("leaves what was there before if it fails", async () => {
     const { model, base } = await loadModel(folderOf("llama"));
     const folder = await changed("llama", {});
