@@ -7,6 +7,7 @@ import { HubError, HubUnreachable } from "../errors.ts";
 import { bytes } from "../render.ts";
 import { codeOf, fetchFor, type Hub, identity } from "./client.ts";
 import type { HubName, Kind } from "./name.ts";
+import type { Shown } from "./progress.ts";
 
 /** A file of a repository, as its tree lists it. */
 export interface RemoteFile {
@@ -29,23 +30,26 @@ export interface Place {
   readonly commit: string;
 }
 
+/** Who is told how much of a file is there. */
+type Arrivals = Pick<Shown, "had" | "add">;
+
 /** Breaks in a row, without a byte between them, after which a transfer is given up. */
 const PATIENCE = 3;
 
 /**
  * Brings a file into the cache, unless it is there: content in `blobs`, named by its hash, and a link to it in `snapshots`.
  * What was fetched before an interruption is kept and not fetched again.
- * @param onBytes told of bytes as they arrive, and first of all that are there already.
+ * @param shown told of bytes as they arrive, and first of those that are there already.
  * @throws {HubError} if the file is not what the Hub said: too long, or of another hash.
  */
-export async function downloadFile(place: Place, file: RemoteFile, onBytes: (count: number) => void): Promise<string> {
+export async function downloadFile(place: Place, file: RemoteFile, shown: Arrivals): Promise<string> {
   const { storage, commit } = place;
   const blob = join(storage, "blobs", file.hash);
   const link = join(storage, "snapshots", commit, file.path);
   if ((await sizeOf(blob)) === undefined) {
     await mkdir(dirname(blob), { recursive: true });
     const incomplete = `${blob}.incomplete`;
-    await transfer(place, file, incomplete, onBytes);
+    await transfer(place, file, incomplete, shown);
     const hash = await hashOf(incomplete, file);
     if (hash !== file.hash) {
       await rm(incomplete);
@@ -54,7 +58,7 @@ export async function downloadFile(place: Place, file: RemoteFile, onBytes: (cou
       );
     }
     await rename(incomplete, blob);
-  } else onBytes(file.size);
+  } else shown.had(file.size);
   if ((await sizeOf(link)) === undefined) {
     await mkdir(dirname(link), { recursive: true });
     await rm(link, { force: true });
@@ -66,19 +70,14 @@ export async function downloadFile(place: Place, file: RemoteFile, onBytes: (cou
 
 const sizeOf = async (path: string): Promise<number | undefined> => (await stat(path).catch(() => undefined))?.size;
 
-async function transfer(
-  place: Place,
-  { path, size }: RemoteFile,
-  incomplete: string,
-  onBytes: (count: number) => void,
-): Promise<void> {
+async function transfer(place: Place, { path, size }: RemoteFile, incomplete: string, shown: Arrivals): Promise<void> {
   let done = (await sizeOf(incomplete)) ?? 0;
-  onBytes(Math.min(done, size));
+  shown.had(Math.min(done, size));
   for (let breaks = 0; done < size;) {
     const before = done;
     const broken = await receive(place, path, incomplete, done, (count) => {
       done += count;
-      onBytes(count);
+      shown.add(count);
     });
     done = (await sizeOf(incomplete)) ?? 0;
     breaks = done > before ? 0 : breaks + 1;

@@ -13,7 +13,9 @@ export interface Download {
 
 /** A download that is shown as it goes. */
 export interface Shown {
-  /** More bytes are there; fewer, where some had to be fetched again. */
+  /** Bytes that were there before. */
+  had(count: number): void;
+  /** Bytes that have arrived; fewer than none where some must be fetched again. */
   add(count: number): void;
   end(): void;
 }
@@ -21,27 +23,30 @@ export interface Shown {
 /** Shows a download. */
 export type Report = (download: Download) => Shown;
 
-/** Milliseconds between two redraws. */
-const REDRAW = 100;
+/** Milliseconds between two redraws, and those after which a download is worth a word where nothing can be redrawn. */
+const [REDRAW, LONG] = [100, 2000] as const;
 
 /** Downloads on stderr: one line that is rewritten on a terminal, and one line at the end of what took a while elsewhere. */
 export function showDownloads(io: Pick<Io, "live" | "width" | "err"> = processIo({ json: false })): Report {
   return ({ title, total, files }) => {
     const began = performance.now();
-    let [done, drawn, shown] = [0, began, false];
+    let [before, done, drawn, shown] = [0, 0, began, false];
     const clear = (): void => {
       if (shown) io.err("\r\u001B[2K");
     };
     return {
+      had(count) {
+        before += count;
+      },
       add(count) {
         done += count;
         const now = performance.now();
         if (!io.live || now - drawn < REDRAW) return;
-        const speed = (done / (now - began)) * 1000;
+        const speed = Math.max(0, (done / (now - began)) * 1000);
         const rest = [
-          `${bytes(done)} of ${bytes(total)}`,
+          `${bytes(before + done)} of ${bytes(total)}`,
           `${bytes(Math.round(speed))}/s`,
-          `${duration(((total - done) / speed) * 1000)} left`,
+          `${duration(((total - before - done) / speed) * 1000)} left`,
         ];
         clear();
         const head = `${title}  `.slice(0, io.width - 1);
@@ -50,7 +55,8 @@ export function showDownloads(io: Pick<Io, "live" | "width" | "err"> = processIo
       },
       end() {
         clear();
-        if (shown) io.err(`${title}: ${files} files, ${bytes(done)} in ${duration(performance.now() - began)}\n`);
+        const ms = performance.now() - began;
+        if (done > 0 && (shown || ms > LONG)) io.err(`${title}: ${files} files, ${bytes(done)} in ${duration(ms)}\n`);
       },
     };
   };

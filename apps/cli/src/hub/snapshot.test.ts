@@ -43,7 +43,7 @@ const fetchAll = (
     seen.push(count);
     onBytes(count);
   };
-  const shown = { add, end: () => undefined };
+  const shown = { had: (count: number) => void seen.push(count), add, end: () => undefined };
   return Object.assign(snapshot(hub, { repo: of, kind, select, report: () => shown }), { seen });
 };
 

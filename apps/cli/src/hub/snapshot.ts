@@ -40,7 +40,7 @@ export async function snapshot(
       files: files.length,
     });
     try {
-      for (const file of files) await downloadFile({ hub, repo, kind, storage, commit }, file, (n) => shown.add(n));
+      for (const file of files) await downloadFile({ hub, repo, kind, storage, commit }, file, shown);
     } finally {
       shown.end();
     }
