@@ -40,8 +40,11 @@ def main(golden, out):
         ours = torch.tensor(json.loads((folder / "logits.json").read_text()), dtype=torch.float64).reshape(logits.shape)
         apart = distance(ours, logits)
         merged = distance(ours, model.merge_and_unload()(ids).logits.detach())
-        # Deprecations are between PEFT and transformers; anything else is about our files.
+        # Deprecations are between PEFT and transformers; anything else is about our files, but for what PEFT says of its own
+        # AdaLoRAs too: it checks their rank_pattern as if it were LoRA's.
         said = [str(w.message).splitlines()[0] for w in caught if not issubclass(w.category, FutureWarning)]
+        if folder.name == "adalora":
+            said = [line for line in said if "rank_pattern keys did not match" not in line]
         bad = apart > TOLERANCE or merged > TOLERANCE or distance(plain, ours) < 1e-3 or len(said) > 0
         failed |= bad
         name = f"{folder.parent.name}/{folder.name}"

@@ -66,7 +66,7 @@ export async function compute(
     const y = predict(model, scope, { batch, length });
     const predicting = reshape(slice(y, 1, 0, length - 1), [-1, model.info.vocabulary]);
     const loss = mean(crossEntropy(predicting, trace.input("labels", [batch * (length - 1)], "i32")));
-    const owned = loaded?.adapter.owned ?? [];
+    const owned = loaded?.adapter.owned.filter((o) => o.trainable) ?? [];
     const gradients = grad(
       loss,
       owned.map((o) => trace.param(o.name, o.shape)),
