@@ -2,8 +2,8 @@
  * @file BERT: post-norm blocks that see the whole text, with learned positions, types of text and biases.
  * @see Devlin et al. 2019; HF `modeling_bert.py`.
  */
-import type { Scope, TokenBatch } from "@graftml/peft";
-import { reshape, tanh, type Tensor } from "@graftml/tensor";
+import type { JsonObject, Scope, TokenBatch } from "@graftml/peft";
+import { tanh, type Tensor } from "@graftml/tensor";
 import { z } from "zod";
 import { absent, only, rate, readConfig, size } from "./config.ts";
 import {
@@ -11,19 +11,19 @@ import {
   embeddings,
   encoderKeys,
   encoderModel,
-  type Keys,
   normed,
   postNormBlock,
+  selfAttention,
   type Tables,
   textInputs,
 } from "./encoder.ts";
 import type { BuildOptions, Family } from "./family.ts";
 import { classifier, firstRow, type Head, tokenLogits } from "./heads.ts";
-import { activations, attend, keyMask, positions } from "./layers.ts";
+import { activations, keyMask, positions } from "./layers.ts";
 import { paddingAtZero } from "./random.ts";
 
 /** The configuration of BERT and of those who changed only how it is trained. */
-export const bertSchema = z
+const schema = z
   .object({
     ...encoderKeys,
     type_vocab_size: absent(size, 2),
@@ -36,23 +36,13 @@ export const bertSchema = z
   })
   .transform((c) => ({ ...c, classifier_dropout: c.classifier_dropout ?? c.hidden_dropout_prob }));
 
-export type BertConfig = z.output<typeof bertSchema>;
+export type BertConfig = z.output<typeof schema>;
 
 /** A configuration as read, with the dropouts that are wanted. */
-export function bertConfig(json: Parameters<Family["build"]>[0], { dropout, file }: BuildOptions): BertConfig {
-  const c = readConfig(bertSchema, json, file);
+export function bertConfig(json: JsonObject, { dropout, file }: BuildOptions): BertConfig {
+  const c = readConfig(schema, json, file);
   if (dropout === "config") return c;
   return { ...c, hidden_dropout_prob: dropout, attention_probs_dropout_prob: dropout, classifier_dropout: dropout };
-}
-
-function selfAttention(s: Scope, h: Tensor, c: BertConfig, keys: Keys): Tensor {
-  const [B = 0, T = 0, D = 0] = h.shape;
-  const H = c.num_attention_heads;
-  const E = D / H;
-  const project = (name: string, role: string): Tensor => reshape(dense(s.at(name), h, role, D), [B, T, H, E]);
-  const [q, k, v] = [project("query", "attn.q"), project("key", "attn.k"), project("value", "attn.v")]; // [B, T, H, E]
-  const options = { scale: 1 / Math.sqrt(E), dropout: c.attention_probs_dropout_prob };
-  return attend(s, { q, k, v, ...keys, causal: false }, options);
 }
 
 /** Embeddings and blocks: [B, T', D]. */
@@ -71,9 +61,14 @@ export function bertBody(
     places,
     finish: (at, x) => normed(at, x, c.layer_norm_eps, c.hidden_dropout_prob),
   });
-  const keys: Keys = { mask: keyMask(batch, h), packed: batch.packed ?? false };
+  const keys = { mask: keyMask(batch, h), packed: batch.packed ?? false };
+  const attention = {
+    projections: ["query", "key", "value"],
+    heads: c.num_attention_heads,
+    dropout: c.attention_probs_dropout_prob,
+  } as const;
   for (let i = 0; i < c.num_hidden_layers; i++)
-    h = postNormBlock(s.at(`encoder.layer.${i}`), h, c, (at, x) => selfAttention(at, x, c, keys));
+    h = postNormBlock(s.at(`encoder.layer.${i}`), h, c, (at, x) => selfAttention(at, x, attention, keys));
   return h;
 }
 

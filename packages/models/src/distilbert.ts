@@ -7,10 +7,10 @@ import { relu, reshape, type Tensor } from "@graftml/tensor";
 import { z } from "zod";
 import { tokenLabels } from "./bert.ts";
 import { absent, activation, only, rate, readConfig, size, unquantized } from "./config.ts";
-import { dense, embeddings, encoderModel, type Keys, normed, textInputs } from "./encoder.ts";
+import { dense, embeddings, encoderModel, type Keys, normed, selfAttention, textInputs } from "./encoder.ts";
 import type { BuildOptions, Family } from "./family.ts";
 import { firstRow, type Head, tokenLogits } from "./heads.ts";
-import { activations, attend, keyMask, layer, layerNorm, positions, residual } from "./layers.ts";
+import { activations, keyMask, layer, layerNorm, positions, residual } from "./layers.ts";
 import { paddingAtZero } from "./random.ts";
 
 /** What every norm adds to the variance; config.json does not say it. */
@@ -41,18 +41,10 @@ function configOf(json: JsonObject, { dropout, file }: BuildOptions): DistilBert
   return dropout === "config" ? c : { ...c, dropout, attention_dropout: dropout, seq_classif_dropout: dropout };
 }
 
-function selfAttention(s: Scope, h: Tensor, c: DistilBertConfig, keys: Keys): Tensor {
-  const [B = 0, T = 0, D = 0] = h.shape;
-  const H = c.n_heads;
-  const E = D / H;
-  const project = (name: string, role: string): Tensor => reshape(dense(s.at(name), h, role, D), [B, T, H, E]);
-  const [q, k, v] = [project("q_lin", "attn.q"), project("k_lin", "attn.k"), project("v_lin", "attn.v")]; // [B, T, H, E]
-  const heads = attend(
-    s,
-    { q, k, v, ...keys, causal: false },
-    { scale: 1 / Math.sqrt(E), dropout: c.attention_dropout },
-  );
-  return dense(s.at("out_lin"), reshape(heads, h.shape), "attn.o", D);
+function attention(s: Scope, h: Tensor, c: DistilBertConfig, keys: Keys): Tensor {
+  const projections = ["q_lin", "k_lin", "v_lin"] as const;
+  const heads = selfAttention(s, h, { projections, heads: c.n_heads, dropout: c.attention_dropout }, keys); // [B, T, H, E]
+  return dense(s.at("out_lin"), reshape(heads, h.shape), "attn.o", c.dim);
 }
 
 function feedForward(s: Scope, h: Tensor, c: DistilBertConfig): Tensor {
@@ -65,7 +57,7 @@ const block = (s: Scope, h: Tensor, c: DistilBertConfig, keys: Keys): Tensor =>
   layer(s, "block", h, (x) => {
     const [attn, mlp] = [s.at("attention"), s.at("ffn")];
     const norm = (name: string) => (z: Tensor) => layerNorm(s.at(name), z, EPS);
-    const y = residual(attn, "attn", x, selfAttention(attn, x, c, keys), norm("sa_layer_norm"));
+    const y = residual(attn, "attn", x, attention(attn, x, c, keys), norm("sa_layer_norm"));
     return residual(mlp, "mlp", y, feedForward(mlp, y, c), norm("output_layer_norm"));
   });
 

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { absent, activation, only, rate, size, unquantized } from "./config.ts";
 import type { BuildOptions } from "./family.ts";
 import { chooseHead, type Head } from "./heads.ts";
-import { activations, embedding, layer, layerNorm, linear, residual, tokenInputs } from "./layers.ts";
+import { activations, attend, embedding, layer, layerNorm, linear, residual, tokenInputs } from "./layers.ts";
 
 /** Keys of config.json that BERT and its relatives share. */
 export const encoderKeys = {
@@ -131,6 +131,32 @@ export const dense = (s: Scope, x: Tensor, role: string, out: number): Tensor =>
 
 /** What hides keys from the rows of a text. */
 export type Keys = Pick<Heads, "mask" | "packed">;
+
+/** How tokens attend to each other. */
+export interface AttentionConfig {
+  /** Names of the layers that make queries, keys and values. */
+  readonly projections: readonly [queries: string, keys: string, values: string];
+  /** Whether these have offsets; default true. */
+  readonly bias?: boolean;
+  readonly heads: number;
+  /** Rate at which the softmax's weights are dropped. */
+  readonly dropout: number;
+}
+
+/** Every token's heads attend to those of all tokens, before the output layer: [B, T, D] → [B, T, H, E] */
+export function selfAttention(
+  s: Scope,
+  h: Tensor,
+  { projections: [queries, keys, values], bias = true, heads: H, dropout }: AttentionConfig,
+  hidden: Keys,
+): Tensor {
+  const [B = 0, T = 0, D = 0] = h.shape;
+  const E = D / H;
+  const project = (name: string, role: string): Tensor =>
+    reshape(linear(s.at(name), h, { roles: [role], out: D, bias }), [B, T, H, E]);
+  const [q, k, v] = [project(queries, "attn.q"), project(keys, "attn.k"), project(values, "attn.v")]; // [B, T, H, E]
+  return attend(s, { q, k, v, ...hidden, causal: false }, { scale: 1 / Math.sqrt(E), dropout });
+}
 
 /**
  * Attention and feed-forward, each added to what it was given and normed. [B, T, D] → [B, T, D]

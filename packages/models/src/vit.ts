@@ -6,10 +6,10 @@ import type { Scope } from "@graftml/peft";
 import { add, cast, concat, fill, gather, linear as product, reshape, type Tensor, transpose } from "@graftml/tensor";
 import { z } from "zod";
 import { absent, activation, rate, readConfig, size, unquantized } from "./config.ts";
-import { dense, encoderModel } from "./encoder.ts";
+import { dense, encoderModel, selfAttention } from "./encoder.ts";
 import type { Family } from "./family.ts";
 import { classifier, firstRow, type Head } from "./heads.ts";
-import { activations, attend, iota, layer, layerNorm, linear, residual } from "./layers.ts";
+import { activations, iota, layer, layerNorm, residual } from "./layers.ts";
 
 /** One length for rows and columns, or one for each. */
 const lengths = z.union([size.transform((n): [number, number] => [n, n]), z.tuple([size, size])]);
@@ -82,16 +82,19 @@ function embeddings(s: Scope, pixels: Tensor, c: ViTConfig): Tensor {
   });
 }
 
-function selfAttention(s: Scope, h: Tensor, c: ViTConfig): Tensor {
-  const [B = 0, T = 0, D = 0] = h.shape;
-  const { num_attention_heads: H, qkv_bias: bias } = c;
-  const E = D / H;
-  const project = (name: string, role: string): Tensor =>
-    reshape(linear(s.at(name), h, { roles: [role], out: D, bias }), [B, T, H, E]);
-  const [q, k, v] = [project("q_proj", "attn.q"), project("k_proj", "attn.k"), project("v_proj", "attn.v")]; // [B, T, H, E]
-  const options = { scale: 1 / Math.sqrt(E), dropout: c.attention_probs_dropout_prob };
-  const heads = attend(s, { q, k, v, mask: null, causal: false }, options);
-  return dense(s.at("o_proj"), reshape(heads, [B, T, D]), "attn.o", D);
+function attention(s: Scope, h: Tensor, c: ViTConfig): Tensor {
+  const heads = selfAttention(
+    s,
+    h,
+    {
+      projections: ["q_proj", "k_proj", "v_proj"],
+      bias: c.qkv_bias,
+      heads: c.num_attention_heads,
+      dropout: c.attention_probs_dropout_prob,
+    },
+    { mask: null },
+  ); // [B, T, H, E]
+  return dense(s.at("o_proj"), reshape(heads, h.shape), "attn.o", c.hidden_size);
 }
 
 function feedForward(s: Scope, h: Tensor, c: ViTConfig): Tensor {
@@ -105,7 +108,7 @@ const block = (s: Scope, h: Tensor, c: ViTConfig): Tensor =>
     const [attn, mlp] = [s.at("attention"), s.at("mlp")];
     const norm = (name: string, z: Tensor): Tensor => layerNorm(s.at(name), z, c.layer_norm_eps);
     const dropped = (at: string, z: Tensor): Tensor => s.at(at).dropout(z, c.hidden_dropout_prob);
-    const y = residual(attn, "attn", x, dropped("dropout.0", selfAttention(attn, norm("layernorm_before", x), c)));
+    const y = residual(attn, "attn", x, dropped("dropout.0", attention(attn, norm("layernorm_before", x), c)));
     return residual(mlp, "mlp", y, dropped("dropout.1", feedForward(mlp, norm("layernorm_after", y), c)));
   });
 
