@@ -38,6 +38,7 @@ CASES = {
     "bert/houlsby": HOULSBY,
     "bert/parallel": PARALLEL,
     "bert/stack": STACK,
+    "bert/flexible": PFEIFFER,
 }
 # What is trained beside the adapter, by a part of its name.
 BESIDE = {"gpt2/houlsby": [".ln_"], "bert/houlsby": ["LayerNorm"]}
@@ -58,8 +59,15 @@ def main(out):
         name = case.split("/")[0]
         model = tiny.make(name)
         tiny.save(model, out / name / "model.safetensors")
-        adapters.init(model)
-        undo_before_head(model)
+        if case == "bert/flexible":  # with a head of AdapterHub's own
+            body, config = model.bert, model.config
+            model = adapters.BertAdapterModel(config)
+            model.config.architectures = ["BertForSequenceClassification"]
+            model.bert.load_state_dict(body.state_dict(), strict=False)  # it has no pooler
+            model.add_classification_head("task", num_labels=config.num_labels)
+        else:
+            adapters.init(model)
+            undo_before_head(model)
         for adapter, config in stack.items():
             model.add_adapter(adapter, config=config)
         generator = torch.Generator().manual_seed(2)
@@ -67,7 +75,7 @@ def main(out):
         for path, parameter in model.named_parameters():
             if any(f".{adapter}." in path for adapter in stack):
                 parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
-            beside = ["classifier", *BESIDE.get(case, [])]
+            beside = ["classifier", "heads.", *BESIDE.get(case, [])]
             parameter.requires_grad = f".{last}." in path or any(part in path for part in beside)
         model.active_adapters = Stack(*stack)
         for adapter in stack:

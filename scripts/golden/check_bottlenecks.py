@@ -22,7 +22,11 @@ TOLERANCE = 1e-4
 def logits(folder, name):
     """Logits with the adapter of a folder, or with those of its folders `language` and `task` stacked."""
     model = tiny.make(name)
-    adapters.init(model)
+    if folder.name == "flexible":
+        body, model = model.bert, adapters.BertAdapterModel(model.config)
+        model.bert.load_state_dict(body.state_dict(), strict=False)
+    else:
+        adapters.init(model)
     stack = [folder] if (folder / "adapter_config.json").exists() else [folder / "language", folder / "task"]
     names = []
     for i, path in enumerate(stack):

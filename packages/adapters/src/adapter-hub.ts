@@ -11,37 +11,24 @@ import {
   type FileContent,
   type Folder,
   type JsonObject,
-  type Model,
   type NamedValues,
   nameWithin,
   readJson,
   readTensors,
   type ShapedValues,
-  sites,
-  StateError,
   writeSafetensors,
 } from "@graftml/peft";
 import { fromHub, toHub } from "./hub-config.ts";
+import { HEAD_CONFIG, HEAD_WEIGHTS, isSaved, readHead, writeHead } from "./hub-head.ts";
 import { hubName, modernName } from "./hub-names.ts";
 
 const CONFIG = "adapter_config.json";
-const HEAD_CONFIG = "head_config.json";
 /** Today's name and that of files that torch pickled. */
 const WEIGHTS = ["adapter.safetensors", "pytorch_adapter.bin"] as const;
-const HEAD_WEIGHTS = ["model_head.safetensors", "pytorch_model_head.bin"] as const;
 
 /** The first of these files that a folder has. */
 const among = (folder: Folder, names: readonly string[]): string | undefined =>
   names.find((name) => folder.names.includes(name));
-
-/** Modules that hold a task's own output layer, and its parameters. */
-function headOf<Batch>(model: Model<Batch>): {
-  readonly modules: readonly string[];
-  readonly names: readonly string[];
-} {
-  const names = sites(model).flatMap((s) => (s.kind === "param" && s.roles.includes("head") ? [s.path] : []));
-  return { names, modules: [...new Set(names.map((name) => name.split(".")[0] ?? ""))] };
-}
 
 /**
  * Bottleneck adapters of AdapterHub, with or without the head of the task. `adapters` loads what is written with
@@ -56,9 +43,8 @@ export const adapterHub: AdapterFormat = {
     if (typeof name !== "string") throw new ConfigError(`${folder.path}: ${CONFIG} does not say the adapter's "name".`);
     const tensors = await readTensors(folder, among(folder, WEIGHTS) ?? WEIGHTS[0]);
     const head = await readHead(folder, model);
-    const modules = head === null ? [] : headOf(model).modules;
-    const adapter = adapt(model, [fromHub(config)], { ...options, modules });
-    const state = new Map([...underOwnNames(tensors, adapter, model.info.type, name), ...(head ?? [])]);
+    const adapter = adapt(model, [fromHub(config)], { ...options, modules: head?.modules ?? [] });
+    const state = new Map([...underOwnNames(tensors, adapter, model.info.type, name), ...(head?.state ?? [])]);
     checkState(adapter, state);
     return { adapter, state };
   },
@@ -69,7 +55,7 @@ export const adapterHub: AdapterFormat = {
         `AdapterHub's folders hold one method; this adapter has ${adapter.methods.map((m) => m.name).join(" and ")}.`,
       );
     const { info } = model;
-    const head = headOf(model).names.filter((parameter) => state.has(parameter));
+    const head = writeHead(adapter, model, state, name);
     const about = {
       hidden_size: info.hidden,
       model_class: info.architecture,
@@ -77,33 +63,16 @@ export const adapterHub: AdapterFormat = {
       model_type: info.type,
       version: "adapters.1.3.0",
     };
-    const labels =
-      info.config["label2id"] ?? Object.fromEntries(Array.from({ length: info.labels }, (__, i) => [`LABEL_${i}`, i]));
     return {
       [CONFIG]: inJson({ ...about, config: toHub(method, info.hidden), name }),
-      [WEIGHTS[0]]: inTensors(underHubNames(adapter, state, head, info.type, name)),
-      ...(head.length > 0 && {
-        [HEAD_CONFIG]: inJson({ ...about, config: null, name: null, label2id: labels, num_labels: info.labels }),
-        [HEAD_WEIGHTS[0]]: inTensors(new Map([...state].filter(([parameter]) => head.includes(parameter)))),
+      [WEIGHTS[0]]: inTensors(underHubNames(adapter, state, info.type, name)),
+      ...(head !== null && {
+        [HEAD_CONFIG]: inJson({ ...about, ...head.about }),
+        [HEAD_WEIGHTS[0]]: inTensors(head.tensors),
       }),
     };
   },
 };
-
-/** The task's head beside an adapter, if the folder has it and the model is for that task. */
-async function readHead<Batch>(folder: Folder, model: Model<Batch>): Promise<NamedValues | null> {
-  const file = among(folder, HEAD_WEIGHTS);
-  const { names } = headOf(model);
-  if (file === undefined || names.length === 0) return null;
-  const tensors = await readTensors(folder, file);
-  if (!names.some((name) => tensors.has(name))) {
-    const held = [...tensors.keys()].join(", ");
-    throw new StateError(
-      `${folder.path}: ${file} holds ${held}; this model's head is ${names.join(", ")}. Save the adapter without its head, or with a model of the same class.`,
-    );
-  }
-  return tensors;
-}
 
 /** Values of a file by owned names. What stands for nothing keeps its name, and is then refused. */
 function underOwnNames(tensors: NamedValues, adapter: Adapter, type: string, name: string): NamedValues {
@@ -120,18 +89,12 @@ function underOwnNames(tensors: NamedValues, adapter: Adapter, type: string, nam
 }
 
 /** @throws {ConfigError} if there is something that AdapterHub's files have no place for. */
-function underHubNames(
-  adapter: Adapter,
-  state: NamedValues,
-  head: readonly string[],
-  type: string,
-  name: string,
-): NamedValues {
+function underHubNames(adapter: Adapter, state: NamedValues, type: string, name: string): NamedValues {
   const named = new Map<string, ShapedValues>();
   for (const owned of adapter.owned) {
     const own = nameWithin(adapter, owned.name);
     const value = state.get(own);
-    if (value === undefined || head.includes(own)) continue;
+    if (value === undefined || isSaved(adapter, own)) continue;
     const hub = hubName(adapter, owned, type, name);
     if (hub === null) throw new ConfigError(`AdapterHub's files have no place for ${own}.`);
     named.set(hub, value);
