@@ -1,10 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { textTokenizer } from "@graftml/models";
+import { textTokenizer, type Turn } from "@graftml/models";
 import type { JsonObject } from "@graftml/peft";
 import { encodeSpans } from "@graftml/trainer";
 import { describe, expect, it } from "vitest";
-import type { Message } from "../src/data/row.ts";
 
 const SHARED = join(import.meta.dirname, "../../../../shared");
 
@@ -13,7 +12,7 @@ interface Case {
   readonly plain: string;
   readonly marked: string;
   readonly chats: readonly {
-    readonly messages: readonly Message[];
+    readonly messages: readonly Turn[];
     readonly text: string;
     readonly prompt: string;
     readonly ids: readonly number[];

@@ -25,7 +25,7 @@ export interface HubServer {
 }
 
 const sha1 = (content: string | Uint8Array): string => createHash("sha1").update(content).digest("hex");
-export const sha256 = (content: string | Uint8Array): string => createHash("sha256").update(content).digest("hex");
+const sha256 = (content: string | Uint8Array): string => createHash("sha256").update(content).digest("hex");
 
 /** Whether a file is kept outside Git. */
 const isLarge = (path: string): boolean => /\.(safetensors|parquet|bin)$/.test(path);

@@ -1,8 +1,9 @@
 /** @file Which column plays which part, and what a column's values must be for that. */
+import type { Turn } from "@graftml/models";
 import { nearest } from "@graftml/peft";
 import { UsageError } from "../errors.ts";
 import { imageIn } from "./image.ts";
-import type { Columns, Entry, Message, Part, Parts } from "./row.ts";
+import type { Columns, Entry, Part, Parts } from "./row.ts";
 
 /** Parts that make an example together, such as prompt and completion. */
 export type Layout = readonly Part[];
@@ -131,7 +132,7 @@ function list(value: unknown, where: string, of: string): readonly unknown[] {
 /** Roles of ShareGPT's chats, whose turns are { from, value }, by the names of all others. */
 const roles: Readonly<Record<string, string>> = { human: "user", gpt: "assistant" };
 
-function message(turn: unknown, where: string): Message {
+function message(turn: unknown, where: string): Turn {
   if (typeof turn !== "object" || turn === null)
     throw new UsageError(`${where} is ${kindOf(turn)}, not { role, content }.`);
   const { from, value, ...rest } = turn as Readonly<Record<string, unknown>>; // an object, just checked

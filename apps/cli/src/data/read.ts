@@ -26,7 +26,7 @@ const readers: Readonly<Record<string, Reader>> = {
 };
 
 /** Ends of names of files that can be read. */
-export const dataTypes: readonly string[] = Object.keys(readers);
+const dataTypes: readonly string[] = Object.keys(readers);
 
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 

@@ -1,11 +1,5 @@
 /** @file What a data file is made of: records as they stand in it, and the rows that tasks are given. */
-
-/** One turn of a chat. Keys beside these two (tool calls, reasoning) are kept for the chat template. */
-export interface Message {
-  readonly role: string;
-  readonly content: string;
-  readonly [key: string]: unknown;
-}
+import type { Turn } from "@graftml/models";
 
 /** A decoded image. */
 export interface Image {
@@ -24,7 +18,7 @@ export interface Parts {
   readonly label: string | number;
   readonly prompt: string;
   readonly completion: string;
-  readonly messages: readonly Message[];
+  readonly messages: readonly Turn[];
   readonly source: string;
   readonly target: string;
   readonly tokens: readonly string[];
