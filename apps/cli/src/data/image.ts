@@ -1,9 +1,10 @@
 /** @file Images: PNG and JPEG to pixels, from files, folders of them, or bytes in a column. */
 import { readdir, readFile } from "node:fs/promises";
 import { dirname, extname, join, resolve } from "node:path";
+import type { Picture } from "@graftml/models";
 import { UsageError } from "../errors.ts";
 import { showFile } from "../io.ts";
-import type { Image, Reader } from "./row.ts";
+import type { Reader } from "./row.ts";
 import { unreadable } from "./source.ts";
 
 /** Ends of names of images. */
@@ -33,7 +34,7 @@ export const readImageFolder: Reader = async function* ({ path, shown }) {
  * The image that a cell holds: the path of a file (relative to the data file), bytes, or Hugging Face's { bytes, path }.
  * @throws {UsageError} if it is none.
  */
-export async function imageIn(value: unknown, dataFile: string, where: string): Promise<Image> {
+export async function imageIn(value: unknown, dataFile: string, where: string): Promise<Picture> {
   const { bytes, path } =
     typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {}; // checked below
   if (value instanceof Uint8Array) return decodeImage(value, where);
@@ -48,7 +49,7 @@ export async function imageIn(value: unknown, dataFile: string, where: string): 
 }
 
 /** Decodes a PNG or a JPEG; transparent pixels lie on white. @throws {UsageError} naming `where` if it is neither or damaged. */
-export async function decodeImage(bytes: Uint8Array, where: string): Promise<Image> {
+export async function decodeImage(bytes: Uint8Array, where: string): Promise<Picture> {
   const decode = decoders.find(({ begins }) => begins.every((byte, i) => bytes[i] === byte))?.decode;
   if (decode === undefined) throw new UsageError(`${where} is no image that can be read: PNG and JPEG can.`);
   try {
@@ -90,7 +91,7 @@ const decoders: readonly {
   },
 ];
 
-function onWhite({ width, height, data }: Transparent): Image {
+function onWhite({ width, height, data }: Transparent): Picture {
   const pixels = new Uint8Array(width * height * 3);
   for (let i = 0; i < width * height; i++) {
     const opacity = (data[4 * i + 3] ?? 0) / 255;

@@ -1,13 +1,5 @@
 /** @file What a data file is made of: records as they stand in it, and the rows that tasks are given. */
-import type { Turn } from "@graftml/models";
-
-/** A decoded image. */
-export interface Image {
-  readonly width: number;
-  readonly height: number;
-  /** Red, green and blue of every pixel, 0 … 255: [height, width, 3], row by row. */
-  readonly pixels: Uint8Array;
-}
+import type { Picture, Turn } from "@graftml/models";
 
 /** Everything that a column can be for an example, by the keys of `data.columns`. */
 export interface Parts {
@@ -23,7 +15,7 @@ export interface Parts {
   readonly target: string;
   readonly tokens: readonly string[];
   readonly tags: readonly (string | number)[];
-  readonly image: Image;
+  readonly image: Picture;
 }
 
 /** The name of a part. */
