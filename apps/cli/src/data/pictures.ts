@@ -1,11 +1,11 @@
 /** @file Rows of images to examples, prepared as the model's folder says, when a step first needs them. */
 import { join } from "node:path";
-import { pixelsOf } from "@graftml/models";
+import { type Picture, pixelsOf } from "@graftml/models";
 import { digest, type ImageExample, lazyRows, type Rows } from "@graftml/trainer";
 import { UsageError } from "../errors.ts";
 import type { Session } from "../session.ts";
 import { numbersOf } from "./labels.ts";
-import type { Image, Row } from "./row.ts";
+import type { Row } from "./row.ts";
 
 /** @throws {UsageError} if the model's folder does not say how images are prepared, or a row has no image. */
 export function encodeImages(rows: readonly Row[], { run, folder, preparation }: Session): Rows<ImageExample> {
@@ -26,10 +26,10 @@ export function encodeImages(rows: readonly Row[], { run, folder, preparation }:
   });
 }
 
-function imageOf({ image, origin }: Row): Image {
+function imageOf({ image, origin }: Row): Picture {
   if (image === undefined) throw new UsageError(`${origin} has no image.`);
   return image;
 }
 
 /** A number that tells images apart. */
-const sumOf = ({ pixels }: Image): number => pixels.reduce((sum, value, i) => (sum + value * (i + 1)) % 2 ** 32, 0);
+const sumOf = ({ pixels }: Picture): number => pixels.reduce((sum, value, i) => (sum + value * (i + 1)) % 2 ** 32, 0);
