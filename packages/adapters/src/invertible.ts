@@ -1,5 +1,5 @@
 /** @file Invertible adapters: hidden states are changed after the embeddings and back before the output embedding. */
-import { type Attachment, type Here, normal, type Site, zeros } from "@graftml/peft";
+import { type Adaptation, type Here, normal, zeros } from "@graftml/peft";
 import { add, concat, linear, split, sub, type Tensor } from "@graftml/tensor";
 import { activations, type AdapterConfig } from "./config.ts";
 
@@ -40,17 +40,23 @@ export function coupling(
   return concat([sub(a, F(second)), second], x.shape.length - 1);
 }
 
-/** Where an adapter with `invertible` acts besides; of an encoder-decoder only the encoder's embeddings are changed. */
-export function invertible(c: AdapterConfig): { readonly layer?: Attachment<"layer"> } {
+/**
+ * Where an adapter with `invertible` acts besides: on what the embeddings give, of an encoder-decoder the encoder's only, and
+ * on what enters the output embedding, where there is one.
+ */
+export function invertible(c: AdapterConfig): Pick<Adaptation, "layer" | "linear"> {
   if (c.invertible === false) return {};
   const { reduction } = c.invertible;
-  const isEnd = ({ roles }: Site): boolean => roles.includes("unembed");
   return {
     layer: {
-      at: (site, model) =>
-        isEnd(site) ||
-        (site.roles.includes("embed") && !(model.decoderStart !== undefined && site.path.startsWith("decoder."))),
-      wrap: (x, next, here) => coupling(next(x), isEnd(here.site) ? "inverse" : "forward", reduction, c, here),
+      at: ({ roles, path }, { decoderStart }) =>
+        roles.includes("embed") && !(decoderStart !== undefined && path.startsWith("decoder.")),
+      wrap: (x, next, here) => coupling(next(x), "forward", reduction, c, here),
+    },
+    linear: {
+      at: (site) => site.roles.includes("unembed"),
+      optional: true,
+      wrap: (x, next, here) => next(coupling(x, "inverse", reduction, c, here)),
     },
   };
 }
