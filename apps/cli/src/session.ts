@@ -1,7 +1,7 @@
 /** @file From a checked run file to what commands work with: model, stack of adapters, rows, store. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type LoadedModel, loadModel } from "@graftml/models";
+import { type LoadedModel, loadModel, loadPreparation, type Preparation } from "@graftml/models";
 import {
   adapt,
   type Adapter,
@@ -35,6 +35,8 @@ export interface Session {
   readonly loaded: LoadedModel;
   /** Where the model lies: the run's own folder, or the copy of what it names on the Hub. */
   readonly folder: string;
+  /** How images are prepared; null if the folder does not say. */
+  readonly preparation: Preparation | null;
   /** Innermost first. */
   readonly stack: readonly Placed[];
   /** The one of the stack that is trained, if any. */
@@ -70,7 +72,7 @@ export async function openSession(
   };
   const { weights, init, model_dropout: dropout, train } = run;
   const opened = await attempt(["model"], async () => {
-    const folder = await localModel(run.model, { weights: init !== "random" });
+    const folder = await localModel(run.model, { weights: false });
     const labels = run.data.labels ?? findLabels(folder, rows);
     const formats = [bitsandbytes];
     const options = {
@@ -83,7 +85,11 @@ export async function openSession(
       formats,
     };
     const told = labels === undefined ? run : { ...run, data: { ...run.data, labels: [...labels] } };
-    return { folder, loaded: await loadModel(folder, options), run: told };
+    const preparation = await loadPreparation(folder);
+    // Of a model on the Hub it is checked whether it can be used before its weights are fetched.
+    if (folder !== run.model) await loadModel(folder, { ...options, init: "random" });
+    if (init !== "random") await localModel(run.model, { weights: true });
+    return { folder, loaded: await loadModel(folder, options), preparation, run: told };
   });
   const packages = methodPackages();
   const configured = await configuredMethods(run, source, packages, problems);

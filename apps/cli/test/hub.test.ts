@@ -45,6 +45,17 @@ describe("a run that names a model and data on the Hub", { timeout: 60_000 }, ()
     expect(hub.requests).toHaveLength(asked);
   });
 
+  it("fetches no weights of a model that cannot be used", async () => {
+    const folder = await project();
+    const files = filesIn(join(folder, "model"));
+    const hub = await hubServer({ "models/org/tiny": { ...files, "config.json": '{"model_type":"rwkv"}' } });
+    useHub(hub);
+    const { status, stderr } = await graft(folder, ["train", "run.yaml", "--model", "org/tiny"]);
+    expect(status).toBe(2);
+    expect(stderr).toContain("rwkv");
+    expect(hub.requests.some((request) => request.endsWith(".safetensors"))).toBe(false);
+  });
+
   it("starts from an adapter on the Hub", async () => {
     const folder = await project();
     const first = await graft(folder, ["train", "run.yaml", "--device", "host"]);
