@@ -22,6 +22,8 @@ CASES = {
     "llama/all": [""],
     "gpt2/all": [""],
     "gpt2/half": ["attn.c_attn", "mlp.c_fc"],
+    "bert/all": [""],
+    "bert/half": ["attention.self.query", "intermediate.dense"],
 }
 
 
@@ -37,7 +39,8 @@ def main(out):
             if isinstance(module, torch.nn.Linear) and module.bias is None and path != "lm_head":
                 module.bias = torch.nn.Parameter(torch.zeros(module.out_features))
         for path, parameter in model.named_parameters():
-            parameter.requires_grad = path.endswith(".bias") and any(part in path for part in parts)
+            chosen = path.endswith(".bias") and any(part in path for part in parts)
+            parameter.requires_grad = chosen or path.startswith("classifier.")  # which is trained with every method
         record["cases"][case] = tiny.train(model)
     (out / "golden.json").write_text(json.dumps(record))
 

@@ -16,7 +16,7 @@ export const activations = {
 } as const satisfies Readonly<Record<string, (x: Tensor) => Tensor>>;
 
 /** How weights start; biases start at zero. */
-export const starts = ["bert", "houlsby", "mam"] as const;
+const starts = ["bert", "houlsby", "mam"] as const;
 
 const factor = z.number().positive();
 
@@ -82,7 +82,7 @@ export const keys = ({ activation, scaling, init, at, train_norms, width }: Defa
 export type AdapterConfig = z.output<ReturnType<typeof keys>>;
 
 /** A block's number as AdapterHub counts: a decoder's go on from its encoder's. */
-export const blockOf = ({ path, layer }: Site, model: ModelInfo): number | null =>
+const blockOf = ({ path, layer }: Site, model: ModelInfo): number | null =>
   layer !== null && model.decoderStart !== undefined && path.startsWith("decoder.") ? layer + model.layers : layer;
 
 /** Whether a block has no adapters. */

@@ -5,6 +5,7 @@ import {
   goldenBase,
   type GoldenRecord,
   goldenSizes,
+  tinyBert,
   tinyGpt2,
   tinyLlama,
 } from "@graftml/conformance";
@@ -15,13 +16,16 @@ import { bitfit } from "../src/index.ts";
 
 const golden = join(import.meta.dirname, "golden");
 const record = JSON.parse(readFileSync(join(golden, "golden.json"), "utf8")) as GoldenRecord;
-const [llama, gpt2] = [tinyLlama({ sizes: goldenSizes }), tinyGpt2({ sizes: goldenSizes, dropout: 0 })];
+const sizes = goldenSizes;
+const [llama, gpt2, bert] = [tinyLlama({ sizes }), tinyGpt2({ sizes, dropout: 0 }), tinyBert({ sizes })];
 
 describe("twenty steps of bitfit", () => {
   it.each<[string, Model, Parameters<typeof bitfit>[0]]>([
     ["llama/all", llama, {}],
     ["gpt2/all", gpt2, {}],
     ["gpt2/half", gpt2, { biases: ["attn.q", "mlp.up"] }],
+    ["bert/all", bert, {}],
+    ["bert/half", bert, { biases: ["attn.q", "mlp.up"] }],
   ])("are torch's: %s", async (name, model, config) => {
     const base = await goldenBase(model, join(golden, name, "../model.safetensors"));
     const adapter = adapt(model, [bitfit(config)]);
