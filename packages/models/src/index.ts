@@ -2,6 +2,7 @@
 export { bert } from "./bert.ts";
 export { type ChatTemplate, type ChatText, type Span, type Turn } from "./chat.ts";
 export { absent, activation, only, rate, readConfig, size, unquantized } from "./config.ts";
+export { decoderHeads, type DecoderHeads, decoderInputs } from "./decoder-heads.ts";
 export { deberta, debertaV2 } from "./deberta.ts";
 export { distilbert } from "./distilbert.ts";
 export { type BuildOptions, type Family, headFor } from "./family.ts";
@@ -34,7 +35,7 @@ export { randomBase } from "./random.ts";
 export { buildModel, families } from "./registry.ts";
 export { bucketOf, type Buckets, distanceBias } from "./relative.ts";
 export { roberta, xlmRoberta } from "./roberta.ts";
-export { rotaryTable } from "./rotary.ts";
+export { type RotaryOptions, type RotaryScaling, rotaryTable } from "./rotary.ts";
 export type { Sampling } from "./sample.ts";
 export { saveModel, type SaveOptions } from "./save.ts";
 export { type Storage, storedAs } from "./storage.ts";

@@ -2,7 +2,7 @@
  * @file Relative positions as a bias on attention's scores, learned for buckets of distances.
  * @see Raffel et al. 2020, §2.1; HF `T5Attention._relative_position_bucket`.
  */
-import { cast, clamp, gather, reshape, shift, sub, type Tensor, type Trace, transpose } from "@graftml/tensor";
+import { cast, gather, reshape, shift, sub, type Tensor, transpose } from "@graftml/tensor";
 import { iota } from "./layers.ts";
 
 /** How distances are sorted into buckets. */
@@ -28,27 +28,25 @@ export function bucketOf(distance: number, { count, maxDistance, bidirectional }
   return first + Math.min(side - 1, exact + Math.trunc(Math.fround(share * (side - exact))));
 }
 
-/** Buckets of all distances from −maxDistance to maxDistance, [2·maxDistance + 1, 1]. */
-function bucketTable(trace: Trace, buckets: Buckets): Tensor {
-  const { count, maxDistance: far, bidirectional } = buckets;
-  const rows = 2 * far + 1;
-  return trace.constant(`buckets ${count} ${far} ${bidirectional ? "both" : "one"}`, [rows, 1], () =>
-    Float32Array.from({ length: rows }, (_, i) => bucketOf(i - far, buckets)),
-  );
-}
-
 /**
  * What is added to the scores of every query and key, by their distance.
+ *
+ * Each distance has its row first, and pairs take theirs from there: gradients then add up in two short steps, where the
+ * few buckets would each gather those of thousands of pairs one after another.
  * @param table a value for each bucket and head, [N, H].
- * @param queries their places, i32 [B or 1, T]; keys stand at 0 … S − 1.
+ * @param queries their places, i32 [B or 1, T], all below S; keys stand at 0 … S − 1.
  * @returns [B or 1, H, T, S]
  */
 export function distanceBias(table: Tensor, queries: Tensor, keys: number, buckets: Buckets): Tensor {
   const { trace } = queries.node;
-  const { maxDistance: far } = buckets;
+  const { count, maxDistance, bidirectional } = buckets;
+  const rows = 2 * keys - 1; // distances 1 − S … S − 1
+  const name = `buckets ${count} ${maxDistance} ${bidirectional ? "both" : "before"} ${rows}`;
+  const bucketsOfRows = trace.constant(name, [rows], () =>
+    Float32Array.from({ length: rows }, (_, i) => bucketOf(i + 1 - keys, buckets)),
+  );
+  const byDistance = gather(table, cast(bucketsOfRows, "i32")); // [2S − 1, H]
   const places = reshape(cast(queries, "f32"), [...queries.shape, 1]); // [B or 1, T, 1]
-  const distances = clamp(sub(iota(trace, keys), places), -far, far); // [B or 1, T, S]
-  const chosen = gather(bucketTable(trace, buckets), cast(shift(distances, far), "i32")); // [B or 1, T, S, 1]
-  const values = gather(table, reshape(cast(chosen, "i32"), distances.shape)); // [B or 1, T, S, H]
-  return transpose(values, [0, 3, 1, 2]);
+  const distances = shift(sub(iota(trace, keys), places), keys - 1); // [B or 1, T, S]
+  return transpose(gather(byDistance, cast(distances, "i32")), [0, 3, 1, 2]);
 }

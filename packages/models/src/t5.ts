@@ -237,7 +237,7 @@ function build(relative: Relative, json: JsonObject, options: BuildOptions): Mod
       task: options.task,
       labels: 0,
       decoderStart: c.decoder_start_token_id,
-      layers: c.num_layers,
+      layers: Math.max(c.num_layers, c.num_decoder_layers),
       hidden: D,
       heads: c.num_heads,
       keyHeads: c.num_heads,

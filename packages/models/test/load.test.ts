@@ -232,7 +232,7 @@ describe("loadModel refuses", () => {
 
 describe("the model's own dropout", () => {
   const dropped = async (name: string, dropout: number | "config", train: boolean): Promise<readonly unknown[]> => {
-    const { model } = await loadModel(folderOf(name), { dropout });
+    const { model } = await loadModel(folderOf(name), { dropout, task: goldenOf(name).task });
     const trace = new Trace();
     predict(model, openScope(trace, [], { train, model: model.info }), { batch: 1, length: 4 });
     const rates = trace.nodes.filter((n) => n.op.name === "attention").map((n) => (n.attrs as { drop: number }).drop);
@@ -243,6 +243,7 @@ describe("the model's own dropout", () => {
     expect(await dropped("gpt2", "config", true)).toEqual([0.1]);
     expect(await dropped("gpt2", 0.25, true)).toEqual([0.25]);
     expect(await dropped("llama", 0.25, true)).toEqual([0.25]);
+    expect(await dropped("t5", "config", true)).toEqual([0.1]);
     expect(await dropped("gpt2", 0, true)).toEqual([0]);
     expect(await dropped("gpt2", "config", false)).toEqual([0]);
   });
