@@ -107,18 +107,19 @@ export function encodeRows(
   { told }: { readonly told: boolean },
 ): Rows<Example> {
   const encoder = encoderOf(run, loaded);
-  const { row: encode, piece } = encoders[task] ?? {};
-  if (encode === undefined) throw new UsageError(`${task} is no task on texts.`);
+  const known = encoders[task];
+  if (known === undefined) throw new UsageError(`${task} is no task on texts.`);
   const count = (example: Example): Example =>
     told ? { ...example, characters: charactersOf(example, encoder) } : example;
   const running = rows.find((row) => row.running !== undefined);
   if (running !== undefined) {
+    const { row, piece } = known;
     if (piece === undefined) throw new UsageError(`${running.origin}: running text is no data for ${task}.`);
-    return [...cutRunning(rows, encoder, piece)].map(count);
+    return [...cutRunning(rows, encoder, { row, piece })].map(count);
   }
   return lazyRows({
     sources: rows,
-    make: (row) => count(encode(row, encoder)),
+    make: (row) => count(known.row(row, encoder)),
     weight: charactersIn,
     digest: digest([...rows, encoder.maxLength, encoder.labels]),
   });
@@ -170,28 +171,28 @@ function encodeLanguage({ text = "", prompt, completion = "", messages, origin }
   }
 }
 
-/** Running texts, each cut into as many examples as it fills; a rest of one token has nothing to predict. */
+/** Running texts, each cut into as many examples as it fills, among rows of other files; a rest of one token has nothing to predict. */
 function* cutRunning(
   rows: readonly Row[],
   encoder: Encoder,
-  piece: NonNullable<TaskEncoder["piece"]>,
+  { row: encode, piece }: TaskEncoder & Required<Pick<TaskEncoder, "piece">>,
 ): Generator<Example> {
   const { tokenizer, maxLength } = encoder;
   const room = maxLength - piece([], encoder).ids.length;
   let [held, done, from]: [readonly number[], number, string] = [[], 0, ""];
   const cut = function* (least: number): Generator<Example> {
-    while (held.length >= least) {
-      yield { ...piece(held.slice(0, room), encoder), origin: `${from}, tokens ${done} on` };
-      done += Math.min(room, held.length);
-      held = held.slice(room);
-    }
+    let at = 0;
+    for (; held.length - at >= least; at += room)
+      yield { ...piece(held.slice(at, at + room), encoder), origin: `${from}, tokens ${done + at} on` };
+    [held, done] = [held.slice(at), done + at];
   };
-  for (const { text = "", running, origin } of rows) {
-    if (running === "first") {
+  for (const row of rows) {
+    if (row.running !== "next") {
       yield* cut(2);
-      [held, done, from] = [[], 0, origin];
+      [held, done, from] = [[], 0, row.origin];
     }
-    held = held.concat(tokenizer.encode(text, { special: false }));
+    if (row.running === undefined) yield encode(row, encoder);
+    else held = held.concat(tokenizer.encode(row.text ?? "", { special: false }));
     yield* cut(room);
   }
   yield* cut(2);
