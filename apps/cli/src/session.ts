@@ -135,7 +135,7 @@ async function configuredMethods(
 
 async function openStack(
   run: Run,
-  { model, methods }: LoadedModel,
+  { model, methods, drawn }: LoadedModel,
   configured: readonly ConfiguredMethod[],
   packages: readonly MethodPackage[],
   trained: string | undefined,
@@ -159,7 +159,7 @@ async function openStack(
   const below = (): { readonly below: readonly Adapter[] } => ({ below: stack.map((s) => s.adapter) });
   if (storing.length > 0) stack.push({ adapter: adapt(model, storing, { id: "base", trainable: false }) });
   const own = trained === undefined && training.length > 0;
-  if (own) stack.push({ adapter: adapt(model, training, below()) });
+  if (own) stack.push({ adapter: adapt(model, training, { ...below(), drawn }) });
   const readers = start.length === 0 ? [] : await allMethods(configured, packages);
   const formats = start.length === 0 ? [] : await loadFormats(packages);
   for (const [i, { path, frozen }] of start.entries()) {

@@ -52,10 +52,12 @@ export interface AdaptOptions {
   /** Adapters that lie inside this one; they are met first. */
   readonly below?: readonly Adapter[];
   /**
-   * Modules of the base to train and save whole beside the methods, by the ends of their paths; default: the task's head, if
-   * the adapter is trainable, its methods leave that to us, and no adapter below has it already.
+   * Modules of the base to train and save whole beside the methods, by the ends of their paths; default: the task's head, and
+   * a pooler that is `drawn`, if the adapter is trainable, its methods leave that to us, and no adapter below has it already.
    */
   readonly modules?: readonly string[] | undefined;
+  /** Parameters of the base that are no pretrained values but drawn at random. */
+  readonly drawn?: readonly string[] | undefined;
 }
 
 /**
@@ -67,7 +69,7 @@ export interface AdaptOptions {
 export function adapt<Batch>(
   model: Model<Batch>,
   methods: readonly Adapted[],
-  { id = "default", trainable = true, below = [], modules: named }: AdaptOptions = {},
+  { id = "default", trainable = true, below = [], modules: named, drawn = [] }: AdaptOptions = {},
 ): Adapter {
   for (const { name, method } of methods)
     if (method.contract !== CONTRACT)
@@ -79,7 +81,7 @@ export function adapt<Batch>(
   if (below.some((a) => a.id === id)) throw new AdaptError(`two adapters of the stack have the id "${id}".`);
   const under = below.flatMap((a) => a.layers);
   const taken = below.flatMap((a) => a.modules);
-  const own = trainable && methods.every((m) => m.heads) ? headModules(sites(model)) : [];
+  const own = trainable && methods.every((m) => m.heads) ? headModules(sites(model), drawn) : [];
   const modules = named ?? own.filter((module) => !taken.includes(module));
   const layers = [...savedModules(id, modules, sites(model)), ...layersOf(id, methods)];
   const found = census(model, [...under, ...layers]);
@@ -104,12 +106,17 @@ export function adapt<Batch>(
   };
 }
 
-/** Modules that hold the task's head: first names of its parameters' paths, "classifier". */
-const headModules = (all: readonly Site[]): readonly string[] => [
-  ...new Set(all.flatMap((s) => (s.kind === "param" && s.roles.includes("head") ? [s.path.split(".")[0] ?? ""] : []))),
-];
+/** Modules that hold the task's head, by the first names of their paths ("classifier"), and those of a pooler that is drawn. */
+const headModules = (all: readonly Site[], drawn: readonly string[]): readonly string[] => {
+  const parameters = all.filter((s) => s.kind === "param");
+  const heads = parameters.filter((s) => s.roles.includes("head")).map(({ path }) => path.split(".")[0] ?? "");
+  const poolers = parameters
+    .filter((s) => s.roles.includes("pooler") && drawn.includes(s.path))
+    .map(({ path }) => path.split(".").slice(0, -1).join("."));
+  return [...new Set([...heads, ...poolers])];
+};
 
-/** Innermost: trained copies of all that these modules hold. @throws {TargetError} if there is no such module. */
+/** Innermost: trained copies of all that these modules hold and no method has a copy of itself. @throws {TargetError} if there is no such module. */
 function savedModules(id: string, modules: readonly string[], all: readonly Site[]): readonly Layer[] {
   if (modules.length === 0) return [];
   const parameters = all.filter((s) => s.kind === "param");
@@ -121,5 +128,5 @@ function savedModules(id: string, modules: readonly string[], all: readonly Site
       );
   const at = (site: Site): boolean => modules.some((module) => within(module, site));
   const wrap: Attachment<"param">["wrap"] = (_, __, { own, site }) => own("", site.shape, copyOf(site.path));
-  return [{ id, name: modules.join(" and "), adaptation: { param: { at, wrap } } }];
+  return [{ id, name: modules.join(" and "), adaptation: { param: { at, wrap } }, yields: true }];
 }

@@ -20,6 +20,8 @@ export interface Layer {
   readonly storesBase?: boolean;
   /** What it does, in words: layers of one key do the same with parameters of their own. */
   readonly key?: string;
+  /** Whether a layer around it may take its place at a site; default false: that is an error. */
+  readonly yields?: boolean;
   /** Stacks among which the rows of a batch choose, in the place of a single one. */
   readonly mixture?: Mixture;
 }
@@ -302,7 +304,7 @@ const reaching =
       reached = true;
       return next(x);
     })(input);
-    if (!reached)
+    if (!reached && hidden?.yields !== true)
       throw new AdaptError(
         `${layer.name} replaces ${path} and so hides ${hidden?.name}; leave ${path} out of one of them, or change their order.`,
       );

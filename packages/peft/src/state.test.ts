@@ -208,4 +208,15 @@ describe("a task's head", () => {
       "score is to be trained and saved whole, but the model has no such module.",
     );
   });
+
+  it("has a pooler with it that no checkpoint had, but for what a method has a copy of itself", () => {
+    const pooling = tinyClassifier({ pooler: true });
+    const drawn = ["model.pooler.dense.weight", "model.pooler.dense.bias", ...head];
+    expect(adapt(pooling, [pair()]).modules).toEqual(["classifier"]);
+    const adapter = adapt(pooling, [pair()], { drawn });
+    expect(adapter.modules).toEqual(["classifier", "model.pooler.dense"]);
+    expect(ownedBy(adapter)).toEqual(expect.arrayContaining(drawn));
+    const copies = adapt(pooling, [copy()], { drawn }).owned.filter((o) => o.name.endsWith("pooler.dense.bias"));
+    expect(copies.map((o) => o.layer.name)).toEqual(["copy"]);
+  });
 });

@@ -44,10 +44,15 @@ export const tinyModel = ({ tied = false } = {}): Model => ({
 });
 
 /** The same with a head that judges a whole row by its first token: its `classifier` is trained with every method. */
-export const tinyClassifier = (): Model => ({
+export const tinyClassifier = ({ pooler = false } = {}): Model => ({
   ...tinyModel(),
   info: { ...info, architecture: "TinyForSequenceClassification", task: "sequence-classification", labels: 3 },
-  head: (s, h) => s.at("classifier").linear(slice(h, 1, 0, 1), { roles: ["head"], in: D, out: 3, bias: true }),
+  head: (s, h) => {
+    const first = slice(h, 1, 0, 1);
+    const dense = s.at("model").at("pooler").at("dense");
+    const pooled = pooler ? dense.linear(first, { roles: ["pooler"], in: D, out: D, bias: true }) : first;
+    return s.at("classifier").linear(pooled, { roles: ["head"], in: D, out: 3, bias: true });
+  },
 });
 
 const block = (s: Scope, h: Tensor): Tensor =>
