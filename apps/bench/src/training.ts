@@ -51,7 +51,7 @@ export async function trainingStep(
   let step = 0;
   return {
     name,
-    trainable: adapter.owned.reduce((n, o) => n + sizeOf(o.shape), 0),
+    trainable: adapter.owned.reduce((n, o) => n + (o.trainable ? sizeOf(o.shape) : 0), 0),
     memory: program.memory,
     run: async () => {
       step++;

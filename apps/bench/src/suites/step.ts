@@ -1,5 +1,6 @@
 /** @file Suite `step`: a training step by method, its memory planned and allocated; `peers`: the same step elsewhere. */
 import { lora } from "@graftml/lora";
+import { quant } from "@graftml/quant";
 import { full, top } from "@graftml/surgical";
 import { type DeviceRuntime, deviceRuntime, requestDevice } from "@graftml/tensor";
 import { gptYardstick, MEDIUM } from "../gpt.ts";
@@ -17,6 +18,10 @@ const variants = [
   { name: "top 1 block", methods: [top({ layers: 1 })] },
   { name: "lora r 8, q and v", methods: [lora({ rank: 8, alpha: 16 })] },
   { name: "lora r 8, all linears", methods: [lora({ rank: 8, alpha: 16, target: "all-linear" })] },
+  {
+    name: "the same on a base in nf4",
+    methods: [quant({ double_quant: true }), lora({ rank: 8, alpha: 16, target: "all-linear" })],
+  },
 ] as const;
 
 /** Milliseconds a step, trainable parameters, and memory as planned and as allocated, each in a runtime of its own. */
