@@ -24,6 +24,7 @@ CASES = {
     "gpt2/half": ["attn.c_attn", "mlp.c_fc"],
     "bert/all": [""],
     "bert/half": ["attention.self.query", "intermediate.dense"],
+    "t5/all": [""],
 }
 
 

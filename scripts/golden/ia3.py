@@ -27,6 +27,7 @@ CASES = {
     },
     "gpt2": {"default": {}},
     "bert": {"default": {}},
+    "t5": {"default": {}},
 }
 
 
@@ -37,7 +38,7 @@ def main(out):
     for name, cases in CASES.items():
         tiny.save(tiny.make(name), out / name / "model.safetensors")
         for case, options in cases.items():
-            task = "SEQ_CLS" if name == "bert" else "CAUSAL_LM"
+            task = {"bert": "SEQ_CLS", "t5": "SEQ_2_SEQ_LM"}.get(name, "CAUSAL_LM")
             model = get_peft_model(tiny.make(name), IA3Config(task_type=task, **options))
             generator = torch.Generator().manual_seed(2)
             for parameter in model.parameters():

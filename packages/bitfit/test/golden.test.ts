@@ -8,6 +8,7 @@ import {
   tinyBert,
   tinyGpt2,
   tinyLlama,
+  tinyT5,
 } from "@graftml/conformance";
 import { adapt, type Model } from "@graftml/peft";
 import { hostRuntime } from "@graftml/tensor";
@@ -25,6 +26,7 @@ describe("twenty steps of bitfit", () => {
     ["gpt2/all", gpt2, {}],
     ["gpt2/half", gpt2, { biases: ["attn.q", "mlp.up"] }],
     ["bert/all", bert, {}],
+    ["t5/all", tinyT5({ sizes }), {}],
     ["bert/half", bert, { biases: ["attn.q", "mlp.up"] }],
   ])("are torch's: %s", async (name, model, config) => {
     const base = await goldenBase(model, join(golden, name, "../model.safetensors"));

@@ -8,6 +8,7 @@ import {
   tinyBert,
   tinyGpt2,
   tinyLlama,
+  tinyT5,
 } from "@graftml/conformance";
 import { decodeAdapter, encodeAdapter, type JsonObject, type Model } from "@graftml/peft";
 import { loadAdapter } from "@graftml/peft/files";
@@ -22,6 +23,7 @@ const models: Readonly<Record<string, Model>> = {
   llama: tinyLlama({ sizes }),
   gpt2: tinyGpt2({ sizes, dropout: 0 }),
   bert: tinyBert({ sizes }),
+  t5: tinyT5({ sizes }),
 };
 
 describe.each(Object.entries(record.cases))("%s, made by PEFT", (name, steps) => {
