@@ -295,7 +295,7 @@ data:
     const { status, stderr, stdout } = await graft(folder, ["validate", "run.yaml"]);
     expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
     expect(stderr.replaceAll(folder, "")).toMatchInlineSnapshot(`
-      "graft: run.yaml:1: there is no folder /modle.
+      "graft: run.yaml:1: there is no folder modle; a name on the Hub would be org/name.
              run.yaml:3: methods[0].rnak: unknown key. Did you mean "rank"?
              run.yaml:4: no installed package has the method "loar". Did you mean "lora"? Name a file to use your own: ./my-method.ts.
              run.yaml:6: there is no data file train.doc.

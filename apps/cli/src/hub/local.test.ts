@@ -33,7 +33,9 @@ describe("what a run names", () => {
     await expect(localData("org/nope", "train")).rejects.toThrow(
       /^there is no data file org\/nope, and the Hub has no data set org\/nope/,
     );
-    await expect(localModel("./nope", { weights: true })).rejects.toThrow("there is no folder nope.");
+    await expect(localModel("./nope", { weights: true })).rejects.toThrow(
+      "there is no folder nope; a name on the Hub would be org/name.",
+    );
   });
 });
 

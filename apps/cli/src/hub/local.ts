@@ -14,7 +14,7 @@ type Thing = "model" | "adapter" | "data set";
 async function fetched(text: string, thing: Thing, select: (repo: HubName) => Select, report: Report) {
   const repo = hubName(text);
   const missing = `there is no ${thing === "data set" ? "data file" : "folder"} ${showFile(text)}`;
-  if (repo === undefined) throw new UsageError(`${missing}.`);
+  if (repo === undefined) throw new UsageError(`${missing}; a name on the Hub would be org/name.`);
   const kind: Kind = thing === "data set" ? "dataset" : "model";
   // The library is loaded only where something is fetched.
   const [{ openHub }, { snapshot }] = await Promise.all([import("./client.ts"), import("./snapshot.ts")]);
