@@ -29,7 +29,8 @@ async function run({ model, base, runtime }: Rig, loaded: readonly Loaded[], row
   return { y, products };
 }
 
-const rowOf = (y: Values, row: number): number[] => [...y.slice((row * y.length) / B, ((row + 1) * y.length) / B)];
+const rowOf = (y: Values, row: number): number[] =>
+  Array.from(y.subarray((row * y.length) / B, ((row + 1) * y.length) / B));
 
 describe.each([["a Llama", tinyLlama()] as const, ["a BERT", tinyBert()] as const])(
   "on %s, LoRAs of one configuration",

@@ -73,8 +73,7 @@ interface Place {
 function loaded(side: Side, { ragged, codes }: Operand, place: Place): string {
   const { name, width, loader } = side;
   const { index, q } = place;
-  const load =
-    codes === null ? loader.load(name, index, width) : codes.load(index, width, scaleAt(side, codes, place));
+  const load = codes === null ? loader.load(name, index, width) : codes.load(index, width, scaleAt(side, codes, place));
   return ragged ? `select(${vector(width)}(), ${load}, k + ${q} < end)` : load;
 }
 

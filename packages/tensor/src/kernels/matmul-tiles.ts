@@ -40,9 +40,7 @@ function fill(side: Side, depth: number, threads: number, codes: CodesText | nul
   const index = `(${name}0 + ${at}) / ${width}u`;
   const row = contiguous === "k" ? `${start} + edge` : "k + q";
   const value =
-    codes === null
-      ? loader.load(name, index, width)
-      : codes.load(index, width, codes.scale(`${name}0 + ${at}`, row));
+    codes === null ? loader.load(name, index, width) : codes.load(index, width, codes.scale(`${name}0 + ${at}`, row));
   const place = (i: number): string =>
     contiguous === "k" ? `(q + ${i}u) * ${length}u + edge` : `q * ${length}u + edge + ${i}u`;
   return wgsl`
