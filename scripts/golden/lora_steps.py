@@ -3,7 +3,7 @@
     python scripts/golden/lora_steps.py packages/lora/test/steps
 
 Each case is a folder as PEFT saves it before the first step, but for starts that change the base (PiSSA, OLoRA): those are saved
-after the last step, converted to plain LoRAs, with the logits they then give in golden.json. `split` is the paper's own
+after the last step, converted to plain LoRAs, with the logits they then give for the first row in golden.json. `split` is the paper's own
 form of the update of a fused projection, which PEFT does not have.
 """
 
@@ -19,7 +19,7 @@ import peft  # noqa: E402
 import tiny  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
-from peft import AdaLoraConfig, LoraConfig, get_peft_model  # noqa: E402
+from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model  # noqa: E402
 from peft.optimizers import create_loraplus_optimizer  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
@@ -90,7 +90,42 @@ def adalora(name, folder):
     model.save_pretrained(folder / "end")
     for part in ("start", "end"):
         (folder / part / "README.md").unlink()
-    return {**steps, "logits": model.eval()(tiny.rows()[0]).logits.detach().tolist()}
+    return {**steps, "logits": model.eval()(tiny.rows()[0][:1]).logits.detach().tolist()}
+
+
+# What is combined, and how: weights of the two adapters, and what PEFT is told besides.
+COMBINED = {
+    "a": {"lora_alpha": 6, "target_modules": ["q_proj", "v_proj"]},
+    "b": {"lora_alpha": 3, "target_modules": ["v_proj", "down_proj"], "use_rslora": True},
+}
+COMBINE = {
+    "linear": ([0.7, -0.4], {"combination_type": "linear"}),
+    "cat": ([0.7, -0.4], {"combination_type": "cat"}),
+    "svd": ([1.2, 0.5], {"combination_type": "svd", "svd_rank": 3}),
+    "magnitude_prune": ([0.7, 0.6], {"combination_type": "magnitude_prune", "density": 0.6}),
+    "ties": ([0.7, 0.6], {"combination_type": "ties", "density": 0.5}),
+    "ties_frequency": ([0.7, 0.6], {"combination_type": "ties", "density": 0.8, "majority_sign_method": "frequency"}),
+    "ties_svd": ([0.7, 0.6], {"combination_type": "ties_svd", "density": 0.5, "svd_rank": 5}),
+}
+
+
+def combine(name, folder):
+    """Logits of two adapters combined, each way from the same two."""
+    for adapter, options in COMBINED.items():
+        model = get_peft_model(tiny.make(name), LoraConfig(**{**PLAIN, **options}))
+        shake(model)
+        model.save_pretrained(folder / adapter)
+        (folder / adapter / "README.md").unlink()
+    results = {}
+    for how, (weights, options) in COMBINE.items():
+        model = PeftModel.from_pretrained(tiny.make(name), folder / "a", adapter_name="a")
+        model.load_adapter(folder / "b", adapter_name="b")
+        model = model.double().eval()
+        model.add_weighted_adapter(["a", "b"], weights, "combined", **options)
+        model.set_adapter("combined")
+        logits = model.double()(tiny.rows()[0][:1]).logits.detach().tolist()
+        results[how] = {"weights": weights, **options, "logits": logits}
+    return results
 
 
 def main(out):
@@ -114,11 +149,12 @@ def main(out):
             plus = lambda m: create_loraplus_optimizer(m, torch.optim.AdamW, lr=tiny.LR, loraplus_lr_ratio=2, loraplus_weight_decay=0.0)
             steps = tiny.train(model, optimizer_of=plus if case == "plus" else tiny.adamw)
             if converted:
-                steps["logits"] = model.eval()(tiny.rows()[0]).logits.detach().tolist()
+                steps["logits"] = model.eval()(tiny.rows()[0][:1]).logits.detach().tolist()
                 model.save_pretrained(folder, path_initial_model_for_weight_conversion=out / "before")
                 shutil.rmtree(out / "before")
             (folder / "README.md").unlink()
             record["cases"][f"{name}/{case}"] = steps
+    record["combined"] = combine("llama", out / "llama" / "combine")
     record["adalora"] = adalora("llama", out / "llama" / "adalora")
     (out / "golden.json").write_text(json.dumps(record))
 

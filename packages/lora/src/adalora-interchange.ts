@@ -2,7 +2,7 @@
  * @file An AdaLoRA's files as Hugging Face PEFT reads and writes them: only the ranks that are kept.
  * @see PEFT `tuners/adalora`; formats recorded from version 0.21.2.
  */
-import type { Interchange, JsonObject, NamedValues, ShapedValues } from "@graftml/peft";
+import type { Interchange, NamedValues, ShapedValues } from "@graftml/peft";
 import type { AdaloraConfig } from "./adalora.ts";
 import { adapts, config as loraConfig, type LoraConfig } from "./config.ts";
 import { interchange as lora } from "./interchange.ts";

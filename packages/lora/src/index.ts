@@ -1,5 +1,6 @@
 /** @file The public surface of @graftml/lora. */
 export { adalora, type AdaloraConfig } from "./adalora.ts";
+export { combine, type CombineOptions } from "./combine.ts";
 export type { LoraConfig } from "./config.ts";
 export { lora as default, lora } from "./lora.ts";
 export { mlx } from "./mlx.ts";

@@ -1,7 +1,23 @@
-import { describeMethod } from "@graftml/conformance";
+import { describeMethod, tinyGpt2, tinyLlama } from "@graftml/conformance";
 import { deviceRuntime, requestDevice } from "@graftml/tensor";
 import { lora } from "./index.ts";
 
-describeMethod(lora, [{ target: "all-linear", rank: 3, dropout: 0.1, bias: "lora_only" }], {
-  runtime: async () => deviceRuntime(await requestDevice()),
+const runtime = async () => deviceRuntime(await requestDevice());
+
+describeMethod(lora, [{ target: "all-linear", rank: 3, dropout: 0.1, bias: "lora_only" }], { runtime });
+describeMethod(lora, [{ dora: true, rank: 2 }], {
+  models: [tinyLlama()],
+  except: {
+    slopes: "DoRA's norms are constants on the way back",
+    identity: "norms are summed in another order there than on the host",
+  },
+  runtime,
+});
+describeMethod(lora, [{ rank: 2, alpha: 1, init: "pissa", fused: "split", embeddings: true }], {
+  models: [tinyGpt2()],
+  except: {
+    merge: "a table of tokens is not folded",
+    unfolded: "where it started is saved with it, as ranks of their own",
+  },
+  runtime,
 });

@@ -1,6 +1,16 @@
 /** @file LoRA: frozen weights with a trained low-rank update, W + s·BA, and what has grown from it. */
 
-import { copyOf, defineMethod, type Here, inF32, type Init, normal, NotMergeable, zeros } from "@graftml/peft";
+import {
+  copyOf,
+  defineMethod,
+  type Here,
+  inF32,
+  type Init,
+  type Mention,
+  normal,
+  NotMergeable,
+  zeros,
+} from "@graftml/peft";
 import {
   add,
   concat,
@@ -61,7 +71,9 @@ export const lora = defineMethod({
         linear: {
           at: c.target,
           exclude: (site, model) => leftOut(c, site, model),
-          mentions: mentions(c),
+          // With tables, a pattern may be meant for those: what is mentioned is then looked for in both.
+          optional: c.embeddings,
+          mentions: [...mentions(c), ...(c.embeddings ? words.map(mention) : [])],
           wrap(x, next, here) {
             const drops = here.train && c.dropout > 0;
             const input = drops ? dropout(x, c.dropout, () => here.uniform("lora_dropout", x.shape)) : x;
@@ -98,6 +110,7 @@ export const lora = defineMethod({
       ...(c.embeddings && {
         embedding: {
           at: ["embed"],
+          optional: true,
           wrap(ids, next, { own, site }) {
             const r = rankAt(c, site);
             const A = own("lora_embedding_A", [r, site.in], zeros);
@@ -118,6 +131,9 @@ export const lora = defineMethod({
   },
   interchange,
 });
+
+/** A word of the target, which must name something. */
+const mention = (word: string): Mention => ({ what: `"${word}"`, at: word });
 
 const added = (x: Tensor, y: Tensor | null): Tensor => (y === null ? x : add(x, y));
 

@@ -8,7 +8,11 @@ export interface Matrix {
 }
 
 /** A matrix of zeros, or of what is put into it. */
-export const matrix = (rows: number, columns: number, values = new Float64Array(rows * columns)): Matrix => ({
+export const matrix = (
+  rows: number,
+  columns: number,
+  values: Float64Array = new Float64Array(rows * columns),
+): Matrix => ({
   rows,
   columns,
   values,

@@ -82,7 +82,7 @@ describe.each(Object.keys(converted))("%s, converted by PEFT after its training"
   it("has the same logits here", async () => {
     const rig = await rigOf(name);
     const loaded = await loadAdapter(join(golden, name), rig.model, [lora]);
-    const { y } = await compute(rig, loaded, record.rows[0]);
+    const { y } = await compute(rig, loaded, record.rows[0]!.slice(0, 1));
     expect(distance(y!, record.cases[name]!.logits!.flat(2))).toBeLessThan(1e-5);
   });
 });
@@ -124,7 +124,7 @@ describe("AdaLoRA in PEFT", () => {
   it("has the same logits here once it is saved there, and is written likewise", async () => {
     const rig = await rigOf("llama/adalora");
     const loaded = await loadAdapter(join(folder, "end"), rig.model, [adalora]);
-    const { y } = await compute(rig, loaded, record.rows[0]);
+    const { y } = await compute(rig, loaded, record.rows[0]!.slice(0, 1));
     expect(distance(y!, steps.logits!.flat(2))).toBeLessThan(1e-5);
     const written = encodeAdapter(loaded.adapter, rig.model, loaded.state).config;
     const theirs = JSON.parse(readFileSync(join(folder, "end/adapter_config.json"), "utf8")) as JsonObject;
