@@ -31,6 +31,8 @@ export interface Changes {
 
 /** Work between steps. */
 export interface Between {
+  /** Whether `act` measures gradients of batches to come: a program for that is then compiled before the first step. */
+  readonly measures?: boolean;
   /** Whether training is held here: after `progress.step` steps, before the first (0) and after the last included. */
   due(progress: Progress): boolean;
   act(pause: Pause): Promise<Changes> | Changes;

@@ -50,6 +50,7 @@ export function relativeToLargest(measures: readonly number[]): readonly number[
 
 /** Ranks at the start of every epoch, and starts the optimizer anew. */
 export const ranked = (ranking: Ranking): Between => ({
+  measures: true,
   due: ({ step, steps, perEpoch }) => step < steps && step % perEpoch === 0,
   act: (pause) => rank(pause, ranking),
 });

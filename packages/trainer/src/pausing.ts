@@ -22,8 +22,9 @@ const workersOf = <Batch, Row>({ adapters }: Resolved<Batch, Row>): readonly Wor
       ),
     );
 
-/** Whether any method of the run works between steps at all. */
-export const holds = <Batch, Row>(run: Resolved<Batch, Row>): boolean => workersOf(run).length > 0;
+/** Whether any method of the run measures gradients between steps. */
+export const measures = <Batch, Row>(run: Resolved<Batch, Row>): boolean =>
+  workersOf(run).some(({ between }) => between.measures === true);
 
 /** Whether training is to be held after so many steps. */
 export const dueAt = <Batch, Row>(run: Resolved<Batch, Row>, progress: Progress): boolean =>

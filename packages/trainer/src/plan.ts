@@ -1,6 +1,6 @@
 /** @file What a run needs of a device's memory, known before anything is allocated. */
 import type { MemoryPlan, Outputs, Trace } from "@graftml/tensor";
-import { holds } from "./pausing.ts";
+import { measures } from "./pausing.ts";
 import { traceGradients, tracePass, traceUpdate } from "./program.ts";
 import { type Resolved, resolve } from "./resolved.ts";
 import { longestOf } from "./rows.ts";
@@ -25,7 +25,7 @@ export function buildsOf<Batch, Row>(run: Resolved<Batch, Row>): Builds {
   const alone = (shape: BatchShape) => (trace: Trace) =>
     traceGradients(trace, run, layers, shape, buckets, { accumulating: false });
   return {
-    measured: holds(run) ? alone : null,
+    measured: measures(run) ? alone : null,
     gradients: (shape) => (trace) => ({
       ...traceGradients(trace, run, layers, shape, buckets, { accumulating }),
       ...(accumulating ? {} : update(trace)),

@@ -19,6 +19,7 @@ async function outcome(between: Between, overrides: Partial<Run> = {}, config: P
 
 /** Acts after the given steps. */
 const at = (steps: readonly number[], act: (pause: Pause) => Promise<Changes> | Changes): Between => ({
+  measures: true,
   due: ({ step }) => steps.includes(step),
   act,
 });
