@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { buildModel, textTokenizer } from "@graftml/models";
+import { buildModel, textTokenizer, type Turn } from "@graftml/models";
 import { type JsonObject, openSafetensors, rngOf, writeSafetensors } from "@graftml/peft";
 import { GraftError } from "@graftml/tensor";
 import jpeg from "jpeg-js";
@@ -117,6 +117,23 @@ describe("damaged files of a model", { timeout: 60_000 }, () => {
       const opened = textTokenizer(copy, {});
       opened.decode(opened.encode("the cat sat"));
     }, distortedJson(tokenizer));
+  });
+});
+
+describe("a damaged chat template", () => {
+  it("is refused, or writes chats", async () => {
+    const { cases } = JSON.parse(readFileSync(join(import.meta.dirname, "golden/chat.json"), "utf8")) as {
+      readonly cases: readonly { readonly marked: string; readonly chats: readonly { readonly messages: Turn[] }[] }[];
+    };
+    for (const { marked, chats } of cases)
+      await survives(
+        (copy) => {
+          const template = new TextDecoder().decode(copy);
+          const { chat } = textTokenizer(tokenizer, { chat_template: template, bos_token: "<s>" });
+          for (const { messages } of chats) chat?.render(messages);
+        },
+        damagedBytes(text(marked)),
+      );
   });
 });
 
