@@ -32,6 +32,20 @@ describe("tokenizers of real models", () => {
     }
   });
 
+  it("frames pairs as transformers does, and cuts the longer text first", async () => {
+    const { encode, around } = (await loadTokenizer(modelFolder("all-MiniLM-L6-v2")))!;
+    const pair = (...texts: readonly string[]) => texts.map((text) => encode(text, { special: false }));
+    const long = "a much longer second text which has to be cut somewhere in the middle";
+    // tokenizer(first, second, truncation=True, max_length=12) of transformers 5.23
+    expect(around(pair("short", long), 12)).toMatchObject({
+      ids: [101, 2460, 102, 1037, 2172, 2936, 2117, 3793, 2029, 2038, 2000, 102],
+      types: [0, 0, 0, ...Array.from({ length: 9 }, () => 1)],
+    });
+    expect(around(pair(long.replace("second", "first"), "short"), 12).ids).toEqual([
+      101, 1037, 2172, 2936, 2034, 3793, 2029, 2038, 2000, 102, 2460, 102,
+    ]);
+  });
+
   it("leaves special tokens out unless told otherwise", async () => {
     const tokenizer = (await loadTokenizer(modelFolder("stories260K")))!;
     expect(tokenizer.encode("Once", { special: false })).toEqual(tokenizer.encode("Once").slice(1));
