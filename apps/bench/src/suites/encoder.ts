@@ -44,7 +44,7 @@ export async function encoder(): Promise<Report> {
   const torch = await torchStep("torch_encoder.py", size);
   if (torch === null)
     console.error("encoder: no Python with torch, transformers and PEFT (GRAFT_PYTHON); it is left out.");
-  const timings = await alternate([ours, ...(torch === null ? [] : [torch])], { rounds: 9 });
+  const timings = await alternate([ours, ...(torch === null ? [] : [torch])], { rounds: 5, warm: 1 });
   torch?.stop();
   runtime.dispose();
   const peer = timings[1];
