@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { textTokenizer, type Turn } from "@graftml/models";
+import { type ChatTemplate, textTokenizer, type Turn } from "@graftml/models";
 import type { JsonObject } from "@graftml/peft";
 import { encodeSpans } from "@graftml/trainer";
 import { describe, expect, it } from "vitest";
+import { firstRows } from "../src/data/read.ts";
 
 const SHARED = join(import.meta.dirname, "../../../../shared");
 
@@ -71,3 +72,24 @@ describe.each(variants)("the chat template $name $kind", ({ source, chats }) => 
     }
   });
 });
+
+describe.each(golden.cases)("the chat template $name without generation tags", ({ plain, marked }) => {
+  it.each([
+    ["kto_en_demo.json", "messages", 300],
+    ["fastchat_dummy_conversation.json", "conversations", 500],
+  ])("learns of the chats in %s what it learns with them", async (file, column, count) => {
+    const [found, said] = [plain, marked].map(
+      (source) => textTokenizer(json, { ...names, chat_template: source }).chat!,
+    );
+    const wanted = { columns: { messages: column }, layouts: [["messages"]] } as const;
+    const rows = await firstRows(join(SHARED, "data/instruct", file), wanted, Infinity);
+    expect(rows).toHaveLength(count);
+    for (const { messages = [] } of rows) expect(learntBy(found!, messages)).toEqual(learntBy(said!, messages));
+  });
+});
+
+/** What a template leaves to be learnt, without the blanks at its ends. */
+function learntBy(chat: ChatTemplate, messages: readonly Turn[]): readonly string[] {
+  const { text, spans } = chat.render(messages);
+  return spans.map(([start, end]) => text.slice(start, end).trimEnd());
+}
