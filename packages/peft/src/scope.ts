@@ -16,7 +16,7 @@ export interface Layer {
   /** Its name, for messages. */
   readonly name: string;
   readonly adaptation: Adaptation;
-  /** Whether it only changes how the base is stored: a method that replaces a parameter may stand around it. */
+  /** Whether it only changes how the base is stored: another that replaces a parameter may stand around it. */
   readonly storesBase?: boolean;
   /** What it does, in words: layers of one key do the same with parameters of their own. */
   readonly key?: string;
@@ -238,7 +238,7 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     return (base) =>
       attached.reduce<Next<K>>(
         (next, { layer, around }, i) =>
-          i === 0 || attached[i - 1]?.layer.storesBase === true
+          i === 0 || (attached[i - 1]?.layer.storesBase === true && layer.storesBase !== true)
             ? around(next)
             : reaching(site, layer, attached[i - 1]?.layer, next, around),
         base,

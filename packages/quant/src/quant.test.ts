@@ -60,8 +60,10 @@ describe("quant", () => {
     expect(state([quant(), retrained()])).toEqual(state([retrained()]));
   });
 
-  it("must be innermost, and says so", () => {
+  it("must be innermost and stand alone there, and says so", () => {
     expect(() => adapt(model, [retrained(), quant()])).toThrow(AdaptError);
+    const below = adapt(model, [quant()], { id: "base", trainable: false });
+    expect(() => adapt(model, [quant({ type: "fp4" })], { below: [below] })).toThrow("hides quant");
   });
 
   it("names a weight that cannot be quantized", async () => {
