@@ -2,7 +2,7 @@
 import { readdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { loadModel, saveModel } from "@graftml/models";
-import { bitsandbytesWriter, quantConfig } from "@graftml/quant";
+import { bitsandbytes, bitsandbytesWriter, quantConfig } from "@graftml/quant";
 import { UsageError } from "../errors.ts";
 import { checkFree } from "../free-folder.ts";
 import { localModel } from "../hub/local.ts";
@@ -21,7 +21,9 @@ export const quantizeModel: Command = async (io, args, options) => {
     double_quant: options["doubleQuant"] === true,
   });
   const folder = await localModel(name, { weights: true });
-  const { model, base } = await loadModel(folder, { task: String(options["task"]) });
+  const { model, base, methods } = await loadModel(folder, { task: String(options["task"]), formats: [bitsandbytes] });
+  if (methods.length > 0)
+    throw new UsageError(`${showFile(name)} is quantized already; start from the model in full precision.`);
   io.begun = true;
   await saveModel(out, model, base, { companions: folder, format: bitsandbytesWriter(config) });
   const [before, after] = [weightBytes(folder), weightBytes(out)];
