@@ -1,9 +1,10 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { buildModel, llamas, randomBase } from "@graftml/models";
+import { buildModel, llamas, randomBase, saveModel, vit } from "@graftml/models";
 import { declareBase } from "@graftml/peft";
 import { hostRuntime } from "@graftml/tensor";
 import { causalLm, evaluate, packedLm, packRows } from "@graftml/trainer";
+import { PNG } from "pngjs";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { config, graft, project, RUN } from "./helpers.ts";
@@ -60,6 +61,58 @@ describe("classes of texts", { timeout: 60_000 }, () => {
     const { status, stderr } = await graft(folder, ["train", "run.yaml", ...HOST]);
     expect(status, stderr).toBe(0);
     expect(Object.keys(lastEval(folder))).toEqual(["loss", "pearson", "spearman"]);
+  });
+});
+
+describe("images", { timeout: 60_000 }, () => {
+  const vision = {
+    model_type: "vit",
+    image_size: 4,
+    patch_size: 2,
+    num_channels: 3,
+    hidden_size: 8,
+    intermediate_size: 16,
+    num_hidden_layers: 1,
+    num_attention_heads: 2,
+    hidden_act: "gelu",
+    layer_norm_eps: 1e-6,
+    qkv_bias: true,
+    initializer_range: 0.3,
+    hidden_dropout_prob: 0,
+    attention_probs_dropout_prob: 0,
+  };
+
+  /** An image of one color. */
+  function plain(color: readonly [number, number, number]): Buffer {
+    const image = new PNG({ width: 6, height: 5 });
+    image.data.forEach((_, i) => (image.data[i] = i % 4 === 3 ? 255 : color[(i % 4) as 0 | 1 | 2]));
+    return PNG.sync.write(image);
+  }
+
+  it("in a folder for each class are told apart", async () => {
+    const run = `task: image-classification\nmodel: vision\n${RUN.replace("model: model\n", "").replace("train.jsonl", "images").replace("dev.csv", "images")}`;
+    const folder = await project(run);
+    const model = buildModel(vision, { task: "image-classification", labels: 2 });
+    await saveModel(join(folder, "vision"), model, randomBase(model, vit, 1), {});
+    writeFileSync(join(folder, "vision/preprocessor_config.json"), JSON.stringify({ size: { height: 4, width: 4 } }));
+    for (const [label, color] of [
+      ["red", [200, 10, 10]],
+      ["sky", [90, 160, 250]],
+    ] as const) {
+      mkdirSync(join(folder, "images", label), { recursive: true });
+      for (const name of ["a.png", "b.png"]) writeFileSync(join(folder, "images", label, name), plain(color));
+    }
+    const { status, stderr } = await graft(folder, [
+      "train",
+      "run.yaml",
+      "--train.steps",
+      "20",
+      "--train.lr",
+      "0.05",
+      ...HOST,
+    ]);
+    expect(status, stderr).toBe(0);
+    expect(lastEval(folder)).toMatchObject({ accuracy: 1, f1: 1 });
   });
 });
 
