@@ -18,6 +18,7 @@ import { findLabels } from "./data/labels.ts";
 import type { Row } from "./data/row.ts";
 import type { KeyPath } from "./flags.ts";
 import { localAdapter, localModel } from "./hub/local.ts";
+import { showDownloads } from "./hub/progress.ts";
 import { findMethod, loadFormats, loadPackage, type MethodPackage, methodPackages } from "./resolve.ts";
 import { checkAgainst, type RunSource } from "./run-file.ts";
 import type { Run } from "./schema.ts";
@@ -72,7 +73,8 @@ export async function openSession(
   };
   const { weights, init, model_dropout: dropout, train } = run;
   const opened = await attempt(["model"], async () => {
-    const folder = await localModel(run.model, { weights: false });
+    const report = showDownloads();
+    const folder = await localModel(run.model, { weights: false, report });
     const labels = run.data.labels ?? findLabels(folder, rows);
     const formats = [bitsandbytes];
     const options = {
@@ -88,7 +90,7 @@ export async function openSession(
     const preparation = await loadPreparation(folder);
     // Of a model on the Hub it is checked whether it can be used before its weights are fetched.
     if (folder !== run.model) await loadModel(folder, { ...options, init: "random" });
-    if (init !== "random") await localModel(run.model, { weights: true });
+    if (init !== "random") await localModel(run.model, { weights: true, report });
     return { folder, loaded: await loadModel(folder, options), preparation, run: told };
   });
   const packages = methodPackages();

@@ -6,7 +6,7 @@ import { showDownloads } from "./progress.ts";
 function watch(live: boolean, width = 60) {
   const now = vi.spyOn(performance, "now").mockReturnValue(0);
   let written = "";
-  const shown = showDownloads({ live, width, err: (text) => (written += text) })({
+  const shown = showDownloads({ live, width, err: (text) => (written += text) }).begin({
     title: "org/name",
     total: 4_000_000,
     files: 3,
@@ -17,6 +17,15 @@ function watch(live: boolean, width = 60) {
     lines: () => stripVTControlCharacters(written).split("\r"),
   };
 }
+
+describe("a note", () => {
+  it("is said once", () => {
+    let written = "";
+    const { note } = showDownloads({ live: false, width: 60, err: (text) => (written += text) });
+    for (const text of ["a", "b", "a"]) note(text);
+    expect(written).toBe("a\nb\n");
+  });
+});
 
 describe("a download", () => {
   afterEach(() => void vi.restoreAllMocks());

@@ -20,15 +20,19 @@ export interface Shown {
   end(): void;
 }
 
-/** Shows a download. */
-export type Report = (download: Download) => Shown;
+/** Who is told of downloads. */
+export interface Report {
+  begin(download: Download): Shown;
+  /** Says something, once. */
+  note(text: string): void;
+}
 
 /** Milliseconds between two redraws, and those after which a download is worth a word where nothing can be redrawn. */
 const [REDRAW, LONG] = [100, 2000] as const;
 
 /** Downloads on stderr: one line that is rewritten on a terminal, and one line at the end of what took a while elsewhere. */
 export function showDownloads(io: Pick<Io, "live" | "width" | "err"> = processIo({ json: false })): Report {
-  return ({ title, total, files }) => {
+  const begin: Report["begin"] = ({ title, total, files }) => {
     const began = performance.now();
     let [before, done, drawn, shown] = [0, 0, began, false];
     const clear = (): void => {
@@ -60,4 +64,10 @@ export function showDownloads(io: Pick<Io, "live" | "width" | "err"> = processIo
       },
     };
   };
+  const said = new Set<string>();
+  const note: Report["note"] = (text) => {
+    if (!said.has(text)) io.err(`${text}\n`);
+    said.add(text);
+  };
+  return { begin, note };
 }

@@ -39,12 +39,16 @@ const fetchAll = (
   } = {},
 ) => {
   const seen: number[] = [];
+  const notes: string[] = [];
   const add = (count: number): void => {
     seen.push(count);
     onBytes(count);
   };
   const shown = { had: (count: number) => void seen.push(count), add, end: () => undefined };
-  return Object.assign(snapshot(hub, { repo: of, kind, select, report: () => shown }), { seen });
+  return Object.assign(
+    snapshot(hub, { repo: of, kind, select, report: { begin: () => shown, note: (text) => void notes.push(text) } }),
+    { seen, notes },
+  );
 };
 
 describe("a snapshot", () => {
@@ -100,7 +104,11 @@ describe("a snapshot", () => {
       files: expect.arrayContaining([...paths]) as string[],
     });
     expect(server.requests).toHaveLength(length);
-    await expect(fetchAll({ ...hub, endpoint: "http://127.0.0.1:9" })).resolves.toMatchObject({ folder });
+    const download = fetchAll({ ...hub, endpoint: "http://127.0.0.1:9" });
+    await expect(download).resolves.toMatchObject({ folder });
+    expect(download.notes).toEqual([
+      `127.0.0.1:9 cannot be reached: taking org/tiny from the cache (${commitOf(files).slice(0, 7)}).`,
+    ]);
   });
 
   it("is refused where it is not in the cache and nothing else may be used", async () => {

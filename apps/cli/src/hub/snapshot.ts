@@ -34,7 +34,7 @@ export async function snapshot(
     const chosen = new Set(select([...tree.keys()]));
     const files = [...tree.values()].filter(({ path }) => chosen.has(path));
     if (commit !== repo.revision) await writeRef(join(storage, "refs", repo.revision), commit);
-    const shown = report({
+    const shown = report.begin({
       title: showName(repo),
       total: files.reduce((sum, { size }) => sum + size, 0),
       files: files.length,
@@ -48,7 +48,11 @@ export async function snapshot(
     return { folder, files: files.map(({ path }) => join(folder, path)) };
   } catch (error) {
     // Without a network what was fetched before will do.
-    if (!HubUnreachable.is(error) || (await commitIn(storage, repo)) === undefined) throw error;
+    const commit = await commitIn(storage, repo);
+    if (!HubUnreachable.is(error) || commit === undefined) throw error;
+    report.note(
+      `${new URL(hub.endpoint).host} cannot be reached: taking ${showName(repo)} from the cache (${commit.slice(0, 7)}).`,
+    );
     return cached(hub, repo, kind, storage, select);
   }
 }
