@@ -12,18 +12,24 @@ export interface Difference {
 }
 
 /**
- * Writes the merged model, whole or not at all.
+ * The base with all of a session's adapters folded in.
  * @throws {NotMergeable} if a method's change cannot be folded into weights.
  */
-export async function writeMerged({ folder, loaded: { model, base }, stack }: Session, out: string): Promise<void> {
+export function mergedBase({ loaded: { model, base }, stack }: Session): Base {
   const nothing: NamedValues = new Map();
-  const merged = merge(
+  return merge(
     model,
     base,
     stack.map(({ adapter, state = nothing }) => ({ adapter, state })),
   );
-  await saveModel(out, model, merged, { companions: folder });
 }
+
+/**
+ * Writes the merged model, whole or not at all.
+ * @throws {NotMergeable} if a method's change cannot be folded into weights.
+ */
+export const writeMerged = (session: Session, out: string): Promise<void> =>
+  saveModel(out, session.loaded.model, mergedBase(session), { companions: session.folder });
 
 /** Rows and tokens of the batch that logits are compared on. */
 const PROBE = { rows: 2, tokens: 24 } as const;

@@ -82,7 +82,7 @@ describe("a run file", () => {
     [
       "an unknown key that is near to none",
       "model: m\nzzzzzz: 1\n",
-      "run.yaml:2: zzzzzz: unknown key. Known here: model, init, weights, model_dropout, task, methods, adapter, data, train, out, made_with.",
+      "run.yaml:2: zzzzzz: unknown key. Known here: model, init, weights, model_dropout, task, methods, adapter, data, train, compare, out, made_with.",
     ],
     ["a text for a number", "model: m\ntrain:\n  lr: fast\n", 'run.yaml:3: train.lr: wants a number; got "fast".'],
     [

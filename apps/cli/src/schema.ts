@@ -90,6 +90,43 @@ const trainSchema = z.strictObject({
   save_every: count.default(0).describe("steps between checkpoints; 0: only when interrupted"),
 });
 
+/** `full`, or `lora: { rank: 8 }`, as a member of `methods` has it. */
+const named = (given: unknown): unknown => {
+  if (typeof given === "string") return { name: given };
+  const [pair, other] = typeof given === "object" && given !== null ? Object.entries(given) : [];
+  if (pair === undefined || other !== undefined || pair[0] === "name") return given;
+  const [name, keys] = pair as [string, unknown]; // entries of an object
+  return typeof keys === "object" ? { ...keys, name } : given;
+};
+
+const compareSchema = z.strictObject({
+  methods: z
+    .array(
+      z.preprocess(
+        named,
+        z.looseObject({
+          name: z.string().min(1),
+          title: z.string().min(1).optional(),
+          lr: z.union([z.number().positive(), z.array(z.number().positive()).min(1)]).optional(),
+          each: z.array(z.looseObject({})).min(1).optional(),
+        }),
+      ),
+    )
+    .min(1)
+    .optional()
+    .describe(
+      "what `graft compare` trains in turn: names, or names with keys, a `title`, a learning rate `lr` or a list to try, and `each`, a list of keys that makes a row of each",
+    ),
+  seeds: z.array(count).min(1).optional().describe("every method is trained from each; by default train.seed alone"),
+  lrs: z.array(z.number().positive()).min(1).optional().describe("learning rates to try where a method names none"),
+  tries: size.optional().describe("steps that each of several learning rates is tried for; by default a quarter"),
+});
+
+/** What a comparison is of. */
+export type Compared = z.output<typeof compareSchema> & {
+  readonly methods: NonNullable<z.output<typeof compareSchema>["methods"]>;
+};
+
 /** A run file. */
 export const runSchema = z.strictObject({
   model: z.string().min(1).describe("a folder in Hugging Face layout"),
@@ -115,6 +152,7 @@ export const runSchema = z.strictObject({
     .describe("a saved adapter to start from, instead of methods; a list stacks, innermost first"),
   data: dataSchema.prefault({}),
   train: trainSchema.prefault({}),
+  compare: compareSchema.optional().describe("what `graft compare` trains"),
   out: z.string().min(1).optional().describe("folder for what the run writes"),
   made_with: z.record(z.string(), z.string()).optional().describe("written by a run, ignored when read"),
 });

@@ -67,6 +67,22 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import("./commands/generate.ts")).generate,
   },
   {
+    name: "compare",
+    summary: "train a run once with each of several methods: what each costs and what it reaches, as a table",
+    usage: "RUN.yaml [--methods LIST] [--key value …]",
+    options: [
+      ["--methods <list>", "names, with keys where they have some: full,lora:{rank: 8}; by default compare.methods"],
+      ["--seeds <list>", "seeds that each is trained from: 0,1,2; by default train.seed alone"],
+      ["--lrs <list>", "learning rates to try for a quarter of the steps; by default each method's usual one"],
+      ["--force", "train anew what an earlier comparison has finished"],
+      device,
+    ],
+    example:
+      "graft compare run.yaml --methods full,bitfit,ia3 --seeds 0,1,2\n  graft compare run.yaml --methods 'lora:{rank: 2}, lora:{rank: 16, lr: [1e-3, 3e-3]}'",
+    keys: "taken",
+    load: async () => (await import("./commands/compare.ts")).compare,
+  },
+  {
     name: "merge",
     summary: "fold an adapter into a model's weights: a folder that transformers loads",
     usage: "--model FOLDER --adapter FOLDER --out FOLDER",

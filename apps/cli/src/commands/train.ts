@@ -51,7 +51,7 @@ export const train: Command = async (io, args, options) => {
 };
 
 /** An argument as a shell takes it. */
-const quoted = (arg: string): string =>
+export const quoted = (arg: string): string =>
   /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", String.raw`'\''`)}'`;
 
 const claimOf = ({ resume, force }: Options): { readonly resume: boolean; readonly force: boolean } => ({
@@ -65,6 +65,8 @@ export interface Start {
   readonly resume?: string | undefined;
   /** What a user types to go on after an interruption. */
   readonly command: string;
+  /** Whether what is trained has been said already. */
+  readonly quiet?: boolean;
 }
 
 /**
@@ -76,13 +78,13 @@ export async function trainSession(
   session: Session,
   data: Data,
   opened: Opened,
-  { out, resume, command }: Start,
+  { out, resume, command, quiet = false }: Start,
 ): Promise<Summary> {
   const { trained } = session;
   if (trained === undefined) throw new UsageError("the session has no adapter to train.");
   const run = trainerRun(session, opened, data);
   const planned = planWithin(run, opened);
-  announce(io, session, data, planned, { steps: run.steps, device: opened.runtime.name });
+  if (!quiet) announce(io, session, data, planned, { steps: run.steps, device: opened.runtime.name });
   const shown = progress(io, run.steps);
   const stop = new AbortController();
   const interrupt = (): void => {
