@@ -18,7 +18,7 @@ export interface GptSize {
 export const MEDIUM: GptSize = { layers: 4, width: 256, heads: 4, vocabulary: 256, batch: 8, length: 128 };
 
 /** The size as GPT-2's config.json. */
-export const gpt2Config = ({
+const gpt2Config = ({
   layers,
   width,
   heads,

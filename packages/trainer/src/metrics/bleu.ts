@@ -7,7 +7,7 @@ const LONGEST = 4;
  * Splits punctuation from words as the NIST script mteval-v13a does.
  * @see sacrebleu `tokenizer_13a.py`
  */
-export const tokenize13a = (text: string): readonly string[] =>
+const tokenize13a = (text: string): readonly string[] =>
   ` ${text
     .replaceAll("<skipped>", "")
     .replaceAll("-\n", "")

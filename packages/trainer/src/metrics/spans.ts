@@ -9,7 +9,7 @@ export const isIob = (names: readonly string[]): boolean =>
  * Spans of a row of tags as "type start end". A span begins at B, and also at an I that nothing of its type stands before, as
  * in seqeval.
  */
-export function spansOf(tags: readonly string[]): readonly string[] {
+function spansOf(tags: readonly string[]): readonly string[] {
   const spans: string[] = [];
   let [type, start] = ["", 0];
   [...tags, "O"].forEach((tag, t) => {
