@@ -24,7 +24,7 @@ describe("dequantize", () => {
         scales: { shape: [2], values: [1, 0.5] },
       },
     );
-    expect([...y]).toEqual([0, 1, 2, 3, 2, 2.5, 3, 3.5]);
+    expect([...y!]).toEqual([0, 1, 2, 3, 2, 2.5, 3, 3.5]);
   });
 
   it("reads integers of eight bits as 127ths in two's complement, with a scale a row", async () => {
@@ -37,7 +37,7 @@ describe("dequantize", () => {
       }),
       { codes: { shape: [1], dtype: "u32", values: [0x8001ff7f] }, scales: { shape: [2], values: [1, 2] } },
     );
-    expect([...y]).toEqual([127, -1, 2, -256].map((x) => Math.fround(x * Math.fround(1 / 127))));
+    expect([...y!]).toEqual([127, -1, 2, -256].map((x) => Math.fround(x * Math.fround(1 / 127))));
   });
 
   it("adds what nested scales have in common", async () => {
@@ -52,7 +52,7 @@ describe("dequantize", () => {
         nested: { shape: [3], values: [0.5, 1, 2] },
       },
     );
-    expect([...y]).toEqual([1.5, 1.5, 1.5, 1.5, 4.5, 4.5, 4.5, 4.5]);
+    expect([...y!]).toEqual([1.5, 1.5, 1.5, 1.5, 4.5, 4.5, 4.5, 4.5]);
   });
 
   it("refuses codes of another length than the shape gives, with both lengths", () => {
