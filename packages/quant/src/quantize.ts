@@ -22,7 +22,7 @@ const TINY = Math.fround(1e-38);
  */
 export function quantize(values: Float32Array, attrs: DequantizeAttrs, name: string): Quantized {
   const { encoding, shape } = attrs;
-  const bad = values.findIndex((x) => !Number.isFinite(x));
+  const bad = firstNotFinite(values);
   if (bad >= 0)
     throw new StateError(
       `${name} ${show(shape)} holds ${values[bad]} at [${Math.floor(bad / shape[1])}, ${bad % shape[1]}]: only numbers can be quantized. Check the checkpoint.`,
@@ -38,10 +38,20 @@ export function quantize(values: Float32Array, attrs: DequantizeAttrs, name: str
     : { codes, ...nestedScales(scales, encoding.nested) };
 }
 
+/** Index of the first value that is NaN or infinite, or −1. */
+function firstNotFinite(values: Float32Array): number {
+  // What is not finite gives NaN when subtracted from itself.
+  for (let i = 0; i < values.length; i++) if ((values[i] ?? 0) - (values[i] ?? 0) !== 0) return i;
+  return -1;
+}
+
 /** Largest magnitude in [from, to). */
 function largest(values: Float32Array, from: number, to: number): number {
   let most = 0;
-  for (let i = from; i < to; i++) most = Math.max(most, Math.abs(values[i] ?? 0));
+  for (let i = from; i < to; i++) {
+    const size = Math.abs(values[i] ?? 0);
+    if (size > most) most = size;
+  }
   return most;
 }
 
@@ -61,8 +71,9 @@ function fourBits(
 ): void {
   // Equal numbers keep their order: FP4's zero comes before its negative zero.
   const order = table.map((_, code) => code).sort((a, b) => (table[a] ?? 0) - (table[b] ?? 0));
+  const places = Uint8Array.from(order);
   const bounds = middles(order.map((code) => table[code] ?? 0));
-  const bound = (i: number): number => bounds[i] ?? Infinity;
+  const middle = bounds[7] ?? 0;
   for (let b = 0; b < scales.length; b++) {
     const [from, to] = [b * block, Math.min((b + 1) * block, values.length)];
     const whole = to - from === block;
@@ -73,12 +84,12 @@ function fourBits(
     for (let i = from; i < to; i++) {
       const value = values[i] ?? 0;
       const x = Math.fround(whole ? value * inverse : value / scale);
-      let place = x > bound(7) ? 8 : 0;
-      if (x > bound(place + 3)) place += 4;
-      if (x > bound(place + 1)) place += 2;
-      if (x > bound(place)) place += 1;
+      let place = x > middle ? 8 : 0;
+      if (x > (bounds[place + 3] ?? 0)) place += 4;
+      if (x > (bounds[place + 1] ?? 0)) place += 2;
+      if (x > (bounds[place] ?? 0)) place += 1;
       const word = i >> 3;
-      codes[word] = (codes[word] ?? 0) | ((order[place] ?? 0) << (4 * ((i & 7) ^ 1)));
+      codes[word] = (codes[word] ?? 0) | ((places[place] ?? 0) << (4 * ((i & 7) ^ 1)));
     }
   }
 }
