@@ -7,6 +7,7 @@ import {
   merge,
   type Model,
   openScope,
+  rngOf,
   predict,
   sites,
   StateError,
@@ -75,6 +76,23 @@ describe("quant", () => {
     const merged = merge(model, broken, [{ adapter: adapt(model, [quant()]), state: new Map() }]);
     await expect(merged.read("model.layers.0.mlp.up_proj.weight")).rejects.toThrow(StateError);
     await expect(merged.read("model.layers.0.mlp.up_proj.weight")).rejects.toThrow("model.layers.0.mlp.up_proj.weight");
+  });
+
+  it("reads each weight once, and holds the codes of no more than one", async () => {
+    const reads: string[] = [];
+    const base = randomBase(model);
+    const watched = {
+      ...base,
+      read: async (name: string) => {
+        reads.push(name);
+        return base.read(name);
+      },
+    };
+    const { owned } = adapt(model, [quant({ double_quant: true })]);
+    for (const { name, shape, init } of owned) await init(shape, rngOf(0, name), watched);
+    expect(reads).toEqual([...new Set(owned.map((o) => o.site.path))]);
+    await owned[0]?.init(owned[0].shape, rngOf(0, ""), watched);
+    expect(reads.at(-1)).toBe(reads[0]); // long forgotten, so it is read again
   });
 
   it("leaves gradients to what is trained: codes have none", () => {
