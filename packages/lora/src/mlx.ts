@@ -1,6 +1,6 @@
 /**
  * @file mlx-lm's folders of LoRAs: `adapters.safetensors` with A [in, r] and B [r, out], and one scale for all.
- * @see mlx-lm `tuner/lora.py`, `tuner/utils.py: load_adapters`; formats as of version 0.28.
+ * @see mlx-lm `tuner/lora.py`, `tuner/utils.py: load_adapters`; formats recorded from version 0.32.2.
  */
 import {
   adapt,
@@ -33,9 +33,23 @@ function turned({ shape: [rows = 0, columns = 0], values }: ShapedValues): Shape
   return { shape: [columns, rows], values: swapped };
 }
 
+/** Each factor's name, ours and mlx-lm's. */
+const factors = [
+  [".lora_A.weight", ".lora_a"],
+  [".lora_B.weight", ".lora_b"],
+] as const;
+
 /** Values under other names, turned; a name that is no factor's stays as it is. */
-const renamed = (values: NamedValues, from: RegExp, to: string): NamedValues =>
-  new Map([...values].map(([name, v]) => (from.test(name) ? [name.replace(from, to), turned(v)] : [name, v])));
+const renamed = (values: NamedValues, rename: (name: string) => string | undefined): NamedValues =>
+  new Map(
+    [...values].map(([name, v]) => {
+      const other = rename(name);
+      return other === undefined ? [name, v] : [other, turned(v)];
+    }),
+  );
+
+/** First part of the blocks' names, which is always "model" in mlx-lm. */
+const bodyOf = (all: readonly Site[]): string => all.find((s) => s.layer !== null)?.path.split(".")[0] ?? "model";
 
 /** What is a LoRA to mlx-lm: factors of linears of the blocks, all of one rank and one scale. */
 const plain: Partial<LoraConfig> = { dora: false, fused: "whole", embeddings: false, lora_bias: false, bias: "none" };
@@ -52,12 +66,12 @@ export const mlx: AdapterFormat = {
       );
     const { rank, scale, dropout = 0, keys: _keys, ...rest } = parameters as JsonObject; // an object, as just checked
     refuseRest("lora", rest);
-    const file = renamed(
-      renamed(await readTensors(folder, WEIGHTS), /\.lora_a$/, ".lora_A.weight"),
-      /\.lora_b$/,
-      ".lora_B.weight",
-    );
     const all = sites(model).filter((s) => s.kind === "linear");
+    const body = bodyOf(all);
+    const file = renamed(await readTensors(folder, WEIGHTS), (name) => {
+      const factor = factors.find(([, theirs]) => name.endsWith(theirs));
+      return factor && name.slice(0, -factor[1].length).replace(/^model\./, `${body}.`) + factor[0];
+    });
     const chosen = all.filter((s) => file.has(`${s.path}.lora_A.weight`));
     if (chosen.length === 0) {
       const some = [...file.keys()].slice(0, 3).join(", ");
@@ -91,7 +105,11 @@ export const mlx: AdapterFormat = {
         adapted.map((s) => scaleAt(c, s)),
       ),
     ];
-    const files = renamed(renamed(state, /\.lora_A\.weight$/, ".lora_a"), /\.lora_B\.weight$/, ".lora_b");
+    const body = bodyOf(adapted);
+    const files = renamed(state, (name) => {
+      const factor = factors.find(([ours]) => name.endsWith(ours));
+      return factor && `model${name.slice(body.length, -factor[0].length)}${factor[1]}`;
+    });
     const config = {
       fine_tune_type: "lora",
       // The last blocks; what is given none of its own there starts, and stays, at zero.
