@@ -1,11 +1,11 @@
 /** @file Predicting the next token. */
 import type { TokenBatch } from "@graftml/peft";
-import { IGNORE, linearCrossEntropy, reshape, slice, sum, type Tensor } from "@graftml/tensor";
+import { IGNORE, slice } from "@graftml/tensor";
 import type { Example } from "../encode.ts";
 import { DataError, TrainError } from "../errors.ts";
 import { bitsPerCharacter, perplexity } from "../metrics/language.ts";
 import type { Task } from "../task.ts";
-import { checkKnown, checkTokens, labelRows, nameOf, tokenInputs, tokensIn } from "./tokens.ts";
+import { checkKnown, checkTokens, labelRows, nameOf, tokenInputs, tokenLoss, tokensIn } from "./tokens.ts";
 
 /**
  * Predicting the next token.
@@ -43,13 +43,8 @@ export const causalLm: Task<TokenBatch, Example> = {
     const packed = shape.packed === true ? { positions: numberTexts(rows, mask, length) } : {};
     return { inputs: { ids, types, mask, labels, ...packed }, labels: counted, tokens: tokensIn(rows) };
   },
-  outcome({ trace, scope, model, batch: read, hidden, shape: { batch, length, lead } }) {
-    const rows = slice(hidden, 1, lead === 0 ? 0 : lead - 1, length); // [B, T, D]: row t predicts column t
-    const flat = reshape(rows, [batch * length, rows.shape.at(-1) ?? 0]); // [B·T, D]
-    const labels = trace.input("labels", [batch * length], "i32");
-    const head = (h: Tensor): Tensor => model.head(scope, h, read);
-    return { loss: sum(linearCrossEntropy(flat, labels, { vocabulary: model.info.vocabulary, head })) };
-  },
+  // Row t predicts column t; where something leads, the first row is the last of that.
+  outcome: (pass) => tokenLoss(pass, slice(pass.hidden, 1, Math.max(0, pass.shape.lead - 1), pass.shape.length)),
   figures: ({ loss, labels, rows }) => ({ ...perplexity(loss), ...bitsPerCharacter(loss, labels, rows) }),
 };
 

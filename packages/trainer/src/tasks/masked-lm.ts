@@ -1,11 +1,11 @@
 /** @file Predicting tokens that were hidden. @see Devlin et al. 2019 §3.1; HF `DataCollatorForLanguageModeling`. */
 import type { TokenBatch } from "@graftml/peft";
-import { IGNORE, keyOf, linearCrossEntropy, reshape, slice, sum, type Tensor, uniformAt } from "@graftml/tensor";
+import { IGNORE, keyOf, slice, uniformAt } from "@graftml/tensor";
 import type { Example } from "../encode.ts";
 import { DataError } from "../errors.ts";
 import { perplexity } from "../metrics/language.ts";
 import type { Draw, Task } from "../task.ts";
-import { checkTokens, labelRows, nameOf, tokenInputs, tokensIn } from "./tokens.ts";
+import { checkTokens, labelRows, nameOf, tokenInputs, tokenLoss, tokensIn } from "./tokens.ts";
 
 /** How tokens are hidden. */
 export interface Masking {
@@ -64,13 +64,7 @@ export function maskedLm({ mask, special, rate = 0.15 }: Masking): Task<TokenBat
       );
       return { inputs: { ...tokenInputs(hidden, shape), labels }, labels: counted, tokens: tokensIn(rows) };
     },
-    outcome({ trace, scope, model, batch: read, hidden, shape: { batch, length, lead } }) {
-      const rows = slice(hidden, 1, lead, length); // [B, T, D]
-      const flat = reshape(rows, [batch * length, rows.shape.at(-1) ?? 0]); // [B·T, D]
-      const labels = trace.input("labels", [batch * length], "i32");
-      const head = (h: Tensor): Tensor => model.head(scope, h, read);
-      return { loss: sum(linearCrossEntropy(flat, labels, { vocabulary: model.info.vocabulary, head })) };
-    },
+    outcome: (pass) => tokenLoss(pass, slice(pass.hidden, 1, pass.shape.lead, pass.shape.length)),
     figures: ({ loss }) => perplexity(loss),
   };
 }

@@ -1,11 +1,11 @@
 /** @file Writing a target after reading a source. @see Raffel et al. 2020; HF `T5ForConditionalGeneration`. */
 import type { ModelInfo, TokenBatch } from "@graftml/peft";
-import { IGNORE, linearCrossEntropy, reshape, slice, sum, type Tensor } from "@graftml/tensor";
+import { IGNORE, slice } from "@graftml/tensor";
 import type { Example } from "../encode.ts";
 import { DataError, TrainError } from "../errors.ts";
 import { bitsPerCharacter, perplexity } from "../metrics/language.ts";
 import type { Task } from "../task.ts";
-import { checkKnown, checkTokens, labelRows, nameOf, tokenInputs, tokensIn } from "./tokens.ts";
+import { checkKnown, checkTokens, labelRows, nameOf, tokenInputs, tokenLoss, tokensIn } from "./tokens.ts";
 
 /** Writing a target after reading a source: `ids` are the source's tokens, `labels` the target's, which the decoder reads one late. */
 export const seq2seqLm: Task<TokenBatch, Example> = {
@@ -35,13 +35,10 @@ export const seq2seqLm: Task<TokenBatch, Example> = {
       tokens: tokensIn(rows) + rows.reduce((sum, row) => sum + row.labels.length, 0),
     };
   },
-  outcome({ trace, scope, model, batch: read, hidden, shape }) {
-    const { batch, target = shape.length } = shape;
-    const [, rows = 0, width = 0] = hidden.shape;
-    const flat = reshape(slice(hidden, 1, rows - target, target), [batch * target, width]); // [B·U, D]
-    const labels = trace.input("labels", [batch * target], "i32");
-    const head = (h: Tensor): Tensor => model.head(scope, h, read);
-    return { loss: sum(linearCrossEntropy(flat, labels, { vocabulary: model.info.vocabulary, head })) };
+  outcome(pass) {
+    const { length, target = length } = pass.shape;
+    const [, rows = 0] = pass.hidden.shape;
+    return tokenLoss(pass, slice(pass.hidden, 1, rows - target, target));
   },
   figures: ({ loss, labels, rows }) => ({ ...perplexity(loss), ...bitsPerCharacter(loss, labels, rows) }),
 };

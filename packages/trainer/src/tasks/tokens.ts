@@ -1,9 +1,9 @@
 /** @file What all tasks on tokens share: checking rows and laying them side by side. */
-import type { ModelInfo } from "@graftml/peft";
-import { IGNORE, type Source } from "@graftml/tensor";
+import type { ModelInfo, TokenBatch } from "@graftml/peft";
+import { IGNORE, linearCrossEntropy, reshape, type Source, sum, type Tensor } from "@graftml/tensor";
 import type { Example } from "../encode.ts";
 import { DataError } from "../errors.ts";
-import type { BatchShape } from "../task.ts";
+import type { BatchShape, Outcome, Pass } from "../task.ts";
 
 /** A row in words: its number and where it comes from. */
 export const nameOf = (name: string, { origin }: { readonly origin?: string }): string =>
@@ -67,6 +67,15 @@ export function labelRows(
   const labels = new Int32Array(batch * length).fill(IGNORE);
   lists.forEach((list, b) => labels.set(list, b * length));
   return { labels, counted: labels.reduce((n, label) => (label === IGNORE ? n : n + 1), 0) };
+}
+
+/** Sum of the losses of predicting the input "labels" from rows of hidden states [B, U, D], without ever holding all logits. */
+export function tokenLoss({ trace, scope, model, batch }: Pass<TokenBatch>, rows: Tensor): Outcome {
+  const [B = 0, U = 0, D = 0] = rows.shape;
+  const labels = trace.input("labels", [B * U], "i32");
+  const { vocabulary } = model.info;
+  const head = (h: Tensor): Tensor => model.head(scope, h, batch);
+  return { loss: sum(linearCrossEntropy(reshape(rows, [B * U, D]), labels, { vocabulary, head })) };
 }
 
 /** The class of every row as labels i32 [B]; rows that are missing do not count. */
