@@ -5,8 +5,7 @@ import type { Setting } from "./run.ts";
 import type { BatchShape, RowSize } from "./task.ts";
 
 /** Tokens that a row of `longest` is padded to: a multiple of 8, so that few programs serve all batches, within what the model takes. */
-const paddedLength = (longest: number, maxLength: number): number =>
-  Math.min(Math.ceil(longest / 8) * 8, maxLength);
+const paddedLength = (longest: number, maxLength: number): number => Math.min(Math.ceil(longest / 8) * 8, maxLength);
 
 /** The shape of a batch of the given rows: as wide as its longest source and its longest target. */
 export function shapeFor<Batch, Row>(
