@@ -2,7 +2,7 @@
 import { type Here, type Layer, openScope, type Owned, zeros } from "@graftml/peft";
 import { cast, fill, less, reshape, shift, slice, type Tensor, Trace, updateRows } from "@graftml/tensor";
 import { iota } from "./layers.ts";
-import { layersIn, type Setup } from "./logits.ts";
+import { type MixedSetup, mixedLayersIn } from "./logits.ts";
 
 /** A cache for a batch of sequences that are being written. */
 export interface Cache {
@@ -17,17 +17,18 @@ export interface Cache {
 }
 
 /** Keys and values [B, S, G, E] of every attention whose keys outlast a step, with its adapters' rows among them. */
-function parametersOf({ model, ...setup }: Setup, cache: Cache): readonly Owned[] {
+function parametersOf(setup: MixedSetup, cache: Cache): readonly Owned[] {
   const { batch, source } = cache;
+  const { model } = setup;
   const trace = new Trace();
-  const layers = [...layersIn({ model, ...setup }), writing(cache, cast(fill(trace, [batch], 0), "i32"))];
+  const layers = [...mixedLayersIn(setup, trace, batch), writing(cache, cast(fill(trace, [batch], 0), "i32"))];
   const scope = openScope(trace, layers, { train: false, model: model.info });
   model.forward(scope, model.inputs(trace, { batch, length: Math.max(1, source), target: 1 }));
   return [...scope.census.owned.values()].filter((o) => o.layer.id === cache.id);
 }
 
 /** Makes a cache known to the store, beside those it has already. */
-export function openCache(setup: Setup, size: Omit<Cache, "id">): Cache {
+export function openCache(setup: MixedSetup, size: Omit<Cache, "id">): Cache {
   const { store } = setup;
   for (let n = 0; ; n++) {
     const cache = { id: `cache${n}`, ...size };
@@ -39,7 +40,7 @@ export function openCache(setup: Setup, size: Omit<Cache, "id">): Cache {
 }
 
 /** Frees the cache's memory. */
-export const closeCache = (setup: Setup, cache: Cache): void =>
+export const closeCache = (setup: MixedSetup, cache: Cache): void =>
   setup.store.delete(...parametersOf(setup, cache).map((p) => p.name));
 
 /**

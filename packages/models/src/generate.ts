@@ -1,6 +1,6 @@
 /** @file Writing sequences on, token by token. */
 import { ShapeError } from "@graftml/tensor";
-import { checkSequences, type Setup } from "./logits.ts";
+import { checkSequences, type MixedSetup } from "./logits.ts";
 import { checkSampling, draw, likeliest, type Sampling } from "./sample.ts";
 import { openSession, promptLength, roomIn, rowsBefore, type Session } from "./session.ts";
 
@@ -12,6 +12,11 @@ export interface GenerateRequest {
   readonly maxNewTokens: number;
   /** Ids that end a sequence. */
   readonly stop?: readonly number[];
+  /**
+   * For each prompt the number of the stack that it goes through, from 1 on; 0: none of them. By default the first one's for
+   * all. Rows of one request may choose differently, and the next request anew, without compiling again.
+   */
+  readonly rows?: readonly number[];
   /** How tokens are drawn; the likeliest if absent. */
   readonly sampling?: Sampling;
 }
@@ -30,7 +35,7 @@ export interface Generator {
   /**
    * Tokens as they are written, row after row of every step. To stop early, leave the loop.
    * @throws {ShapeError} if a prompt is empty, longer than the model's positions, or holds an id that the vocabulary lacks;
-   * or if another request is not done yet.
+   * if a row names a stack that is not there, or if another request is not done yet.
    * @throws {ConfigError} if a sampling setting makes no sense.
    */
   generate(request: GenerateRequest): AsyncGenerator<NewToken, void, undefined>;
@@ -49,8 +54,9 @@ const STEP = 64;
  * for await (const { id } of generator.generate({ prompts: [tokenizer.encode("Once upon")], maxNewTokens: 64, stop: eos }))
  *   process.stdout.write(tokenizer.decode([id]));
  */
-export function openGenerator(setup: Setup): Generator {
+export function openGenerator(setup: MixedSetup): Generator {
   const { decoderStart, maxLength, vocabulary } = setup.model.info;
+  const stacks = setup.stacks?.length ?? 0;
   const before = rowsBefore(setup);
   const room = roomIn(setup);
   const sessions = new Map<number, Session>();
@@ -72,6 +78,7 @@ export function openGenerator(setup: Setup): Generator {
     prompts,
     maxNewTokens,
     stop = [],
+    rows = prompts.map(() => Math.min(1, stacks)),
     sampling,
   }: GenerateRequest): AsyncGenerator<NewToken, void, undefined> {
     checkSequences(prompts, vocabulary);
@@ -81,6 +88,7 @@ export function openGenerator(setup: Setup): Generator {
           `prompt ${row} has ${length} tokens; this model takes ${room} at most${room < maxLength ? `: ${maxLength - room} of its ${maxLength} positions go to adapters` : ""}.`,
         );
     });
+    checkRows(rows, prompts.length, stacks);
     if (sampling !== undefined) checkSampling(sampling);
     if (maxNewTokens < 1 || prompts.length === 0) return;
     if (busy)
@@ -91,7 +99,7 @@ export function openGenerator(setup: Setup): Generator {
       const session = sessionFor(prompts, Math.min(longest + maxNewTokens, room));
       const ids = new Int32Array(prompts.length);
       let open = [...prompts.keys()];
-      let logits = await session.read(prompts);
+      let logits = await session.read(prompts, rows);
       for (let step = 0; ; step++) {
         const written = open.map((row): NewToken => {
           const scores = logits.subarray(row * vocabulary, (row + 1) * vocabulary);
@@ -110,4 +118,11 @@ export function openGenerator(setup: Setup): Generator {
     }
   }
   return { generate, dispose: () => sessions.forEach((s) => s.dispose()) };
+}
+
+function checkRows(rows: readonly number[], prompts: number, stacks: number): void {
+  if (rows.length !== prompts) throw new ShapeError(`${prompts} prompts need a stack each; rows names ${rows.length}.`);
+  const wrong = rows.find((stack) => !Number.isInteger(stack) || stack < 0 || stack > stacks);
+  if (wrong !== undefined)
+    throw new ShapeError(`a row names stack ${wrong}; this generator has ${stacks}, counted from 1, and 0 for none.`);
 }

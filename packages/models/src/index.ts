@@ -30,7 +30,7 @@ export {
 } from "./layers.ts";
 export { llamas } from "./llama.ts";
 export { type LoadedModel, loadModel, type LoadOptions, loadPreparation, loadTokenizer } from "./load.ts";
-export { logitsOf, probeLogits, type Setup } from "./logits.ts";
+export { logitsOf, type MixedSetup, probeLogits, type Setup } from "./logits.ts";
 export { randomBase } from "./random.ts";
 export { buildModel, families } from "./registry.ts";
 export { bucketOf, type Buckets, distanceBias } from "./relative.ts";

@@ -3,6 +3,7 @@ import {
   type Adapter,
   type BatchSize,
   type Layer,
+  mixed,
   type Model,
   openScope,
   predict,
@@ -32,6 +33,27 @@ export interface Setup {
 
 /** The onion's layers of a stack of adapters. */
 export const layersIn = ({ adapters = [] }: Setup): readonly Layer[] => adapters.flatMap((a) => a.layers);
+
+/** A model whose rows choose among stacks of adapters. */
+export interface MixedSetup extends Setup {
+  /** Each innermost first; they stand outside of `adapters`, which all rows have. */
+  readonly stacks?: readonly (readonly Adapter[])[];
+}
+
+/** Every way through the model that a row can take. */
+export const ways = ({ stacks = [], ...setup }: MixedSetup): readonly Setup[] => [
+  setup,
+  ...stacks.map((stack) => ({ ...setup, adapters: [...(setup.adapters ?? []), ...stack] })),
+];
+
+/** The onion's layers for a batch in which the input "adapter", i32 [B], names each row's stack, from 1 on; 0: none. */
+export const mixedLayersIn = (setup: MixedSetup, trace: Trace, batch: number): readonly Layer[] => {
+  const { stacks = [] } = setup;
+  if (stacks.length === 0) return layersIn(setup);
+  const index = trace.input("adapter", [batch], "i32");
+  const layers = stacks.map((adapters) => layersIn({ ...setup, adapters }));
+  return [...layersIn(setup), mixed(index, layers)];
+};
 
 /** The top of a model where nothing is trained. */
 export const inferenceScope = (trace: Trace, { store, model }: Setup, layers: readonly Layer[]): Scope =>

@@ -1,5 +1,5 @@
-import { adapt, type Adapted, declareAdapter, declareBase, defineMethod, normal, z } from "@graftml/peft";
-import { add, concat, fill, hostRuntime, shift, type Tensor } from "@graftml/tensor";
+import { adapt, type Adapted, type Adapter, declareAdapter, declareBase, defineMethod, normal, z } from "@graftml/peft";
+import { add, concat, fill, hostRuntime, linear, shift, type Tensor } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
 import { type GenerateRequest, loadModel, logitsOf, type NewToken, openGenerator, type Setup } from "../src/index.ts";
 import { inferenceScope, layersIn } from "../src/logits.ts";
@@ -157,6 +157,77 @@ describe("generation with a cache", () => {
     const [a, b] = [openGenerator(setup).generate(request), openGenerator(setup).generate(request)];
     const [x, y] = await Promise.all([all(a), all(b)]);
     expect(x).toEqual(y);
+  });
+});
+
+/** A trained low-rank update, as LoRA has it. */
+const update = defineMethod({
+  contract: 1,
+  name: "update-like",
+  group: "reparameterization",
+  source: "test",
+  config: z.object({}),
+  adapt: () => ({
+    linear: {
+      at: ["attn.q", "mlp.down"],
+      wrap: (x, next, { own, site }) => {
+        const [a, b] = [own("a", [2, site.in], normal(0.5)), own("b", [site.out, 2], normal(0.5))];
+        return add(next(x), linear(linear(x, a), b));
+      },
+    },
+  }),
+});
+
+describe("generation with an adapter for each row", () => {
+  const kinds = { "an update": [update()], prefix: [prefix()], prompt: [prompt()], another: [update()] };
+
+  /** A setup with a stack of each kind. */
+  async function openMixed(name: string): Promise<Setup & { readonly stacks: readonly (readonly Adapter[])[] }> {
+    const { model, base } = await loadModel(folderOf(name), { task: goldenOf(name).task });
+    const runtime = hostRuntime();
+    const store = runtime.store();
+    declareBase(store, base);
+    const adapters = Object.entries(kinds).map(([id, methods]) => adapt(model, methods, { id }));
+    adapters.forEach((adapter, i) => declareAdapter(store, adapter, base, { seed: i }));
+    return { runtime, store, model, stacks: adapters.map((adapter) => [adapter]) };
+  }
+
+  it.each(["llama", "gpt2", "t5"])("gives each row what it has alone (%s)", async (name) => {
+    const { stacks, ...setup } = await openMixed(name);
+    const mixedPrompts = [...prompts, [7, 2], [3]];
+    const generator = openGenerator({ ...setup, stacks });
+    const alone = async (prompt: readonly number[], stack: number) =>
+      (await written({ ...setup, adapters: stacks[stack - 1] ?? [] }, { prompts: [prompt], maxNewTokens: 6 }))[0];
+    for (const rows of [
+      [1, 2, 3, 0, 4],
+      [3, 0, 0, 4, 2],
+    ]) {
+      const together = byRow(await all(generator.generate({ prompts: mixedPrompts, maxNewTokens: 6, rows })), 5);
+      for (const [row, stack] of rows.entries())
+        expect(together[row], `row ${row}`).toEqual(await alone(mixedPrompts[row]!, stack));
+    }
+  });
+
+  it("switches adapters without compiling again", async () => {
+    const setup = await openMixed("llama");
+    let compiled = 0;
+    const compile: typeof setup.runtime.compile = (...args) => {
+      compiled++;
+      return setup.runtime.compile(...args);
+    };
+    const generator = openGenerator({ ...setup, runtime: { ...setup.runtime, compile } });
+    for (const rows of [[1], [3], [0], [2]])
+      await all(generator.generate({ prompts: [[5, 9]], maxNewTokens: 3, rows }));
+    expect(compiled).toBe(2); // a program that reads, and one that writes on
+  });
+
+  it("refuses rows that name no stack", async () => {
+    const generator = openGenerator(await openMixed("llama"));
+    const asked = (rows: readonly number[]) => all(generator.generate({ prompts: [[1]], maxNewTokens: 1, rows }));
+    await expect(asked([5])).rejects.toThrow(
+      "a row names stack 5; this generator has 4, counted from 1, and 0 for none.",
+    );
+    await expect(asked([1, 1])).rejects.toThrow("1 prompts need a stack each; rows names 2.");
   });
 });
 
