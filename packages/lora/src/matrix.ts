@@ -82,8 +82,11 @@ export interface Singular {
   readonly v: Matrix;
 }
 
-/** Turns of the power iteration at most, and the change of singular values, relative to the largest, at which it ends. */
-const [TURNS, SETTLED] = [500, 1e-14];
+/**
+ * Turns of the power iteration at most, and the growth of what the block holds of A, relative, at which it ends. Directions
+ * that so many turns do not tell apart have nearly equal values, and any of them serves as well.
+ */
+const [TURNS, SETTLED] = [24, 1e-14];
 
 /**
  * The r largest singular values with their vectors, by power iteration over a block of r and some more rows.
@@ -94,14 +97,15 @@ export function singular(a: Matrix, r: number, draw: () => number): Singular {
   const width = Math.min(2 * r + 8, a.rows, a.columns);
   const turned = transposed(a);
   let v = orthonormalRows(matrix(width, a.columns, new Float64Array(width * a.columns).map(draw))); // [width, N]
-  for (let turn = 0, last: Float64Array = new Float64Array(width); ; turn++) {
+  for (let turn = 1, held = 0; ; turn++) {
     const u = orthonormalRows(timesTransposed(v, a)); // [width, M]
     const small = timesTransposed(u, turned); // Uᵀ A: [width, N]
-    const found = jacobi(small, r);
-    const moved = Math.max(...found.s.map((s, i) => Math.abs(s - (last[i] ?? 0)))) / (found.s[0] || 1);
-    if (moved < SETTLED || width === Math.min(a.rows, a.columns) || turn === TURNS)
+    const before = held;
+    held = dot(small.values, small.values);
+    if (held - before <= SETTLED * held || turn === TURNS) {
+      const found = jacobi(small, r);
       return { u: times(found.u, u), s: found.s, v: found.v };
-    last = found.s;
+    }
     v = orthonormalRows(small);
   }
 }
@@ -111,7 +115,7 @@ function jacobi(a: Matrix, r: number): Singular {
   const x = matrix(a.rows, a.columns, a.values.slice());
   const turns = matrix(a.rows, a.rows); // turns · A = X
   for (let i = 0; i < a.rows; i++) turns.values[i * a.rows + i] = 1;
-  for (let sweep = 0, off = Infinity; off > 1e-15 && sweep < 60; sweep++) {
+  for (let sweep = 0, off = Infinity; off > 1e-12 && sweep < 30; sweep++) {
     off = 0;
     for (let i = 0; i < a.rows; i++)
       for (let j = i + 1; j < a.rows; j++) {
