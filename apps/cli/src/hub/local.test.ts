@@ -79,8 +79,11 @@ describe("a model on the Hub", () => {
 });
 
 describe("an adapter on the Hub", () => {
-  it("is its configuration and its weights", async () => {
-    const files = ["adapter_config.json", "adapter_model.safetensors"];
+  it.each([
+    ["PEFT", ["adapter_config.json", "adapter_model.safetensors"]],
+    ["mlx-lm", ["adapter_config.json", "adapters.safetensors"]],
+    ["AdapterHub", ["adapter_config.json", "head_config.json", "pytorch_adapter.bin", "pytorch_model_head.bin"]],
+  ])("is its configuration and its weights, as %s has them", async (_, files) => {
     const requests = await hubWith({ "models/org/name": named(...files, "tokenizer.json", "optimizer.pt") });
     await localAdapter("org/name");
     expect(fetched(requests)).toEqual(files);

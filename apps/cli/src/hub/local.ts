@@ -70,8 +70,8 @@ function weightsIn(paths: readonly string[], repo: HubName): readonly string[] {
 /** The folder of a saved adapter. @throws {UsageError | HubError} if it is neither a folder nor on the Hub. */
 export async function localAdapter(name: string, report: Report = showDownloads()): Promise<string> {
   if (existsSync(name)) return name;
-  const select = (): Select => (paths) =>
-    paths.filter((path) => /^(adapter|head|model_head)\w*\.(json|safetensors)$/.test(path));
+  const files = /^(?:adapter|head|model_head|pytorch_adapter|pytorch_model_head)\w*\.(?:json|safetensors|bin)$/;
+  const select = (): Select => (paths) => paths.filter((path) => files.test(path));
   return (await fetched(name, "adapter", select, report)).folder;
 }
 
