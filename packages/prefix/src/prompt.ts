@@ -6,7 +6,7 @@ import { checkRoom, positions, repeated } from "./rows.ts";
 import { stackOf } from "./stacks.ts";
 
 /** The table of tokens that reads the text: an encoder's where there is one. */
-export const reads = (site: Here["site"], model: Here["model"]): boolean =>
+const reads = (site: Here["site"], model: Here["model"]): boolean =>
   stackOf(site, model) === (model.decoderStart === undefined ? "decoder" : "encoder");
 
 /** Attachments that put rows [n, D] before the embedded tokens, which move n positions on. */
