@@ -1,5 +1,6 @@
-import { describeMethod, tinyGpt2, tinyLlama } from "@graftml/conformance";
+import { describeMethod, tinyBert, tinyGpt2, tinyLlama } from "@graftml/conformance";
 import { adapt, type JsonObject, type Model, type Site, sites } from "@graftml/peft";
+import { sizeOf } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
 import { config, scales, scalesInput } from "./config.ts";
 import { ia3 } from "./index.ts";
@@ -48,6 +49,12 @@ describe("ia3's targets", () => {
         [1, 12],
       ]),
     ); // two key heads of two
+  });
+
+  it("count as many factors in MiniLM as PEFT does", () => {
+    const sizes = { vocabulary: 9, hidden: 384, inner: 1536, heads: 12, keyHeads: 12, layers: 6, positions: 8 };
+    const { owned } = adapt(tinyBert({ sizes }), [ia3()], { modules: [] });
+    expect(owned.reduce((sum, { shape }) => sum + sizeOf(shape), 0)).toBe(16_898 - 770); // without the classifier of two
   });
 
   it.each<[string, Parameters<typeof ia3>[0], string]>([
