@@ -30,5 +30,5 @@ export { maskedLm, type Masking } from "./tasks/masked-lm.ts";
 export { seq2seqLm } from "./tasks/seq2seq-lm.ts";
 export { sequenceClassification } from "./tasks/sequence-classification.ts";
 export { tokenClassification } from "./tasks/token-classification.ts";
-export type { BatchShape, Collated, Draw, Figures, Judged, Outcome, Pass, RowSize, Task } from "./task.ts";
+export type { BatchShape, Collated, Draw, Figures, Judged, Outcome, Pass, RowFacts, RowSize, Task } from "./task.ts";
 export { train } from "./train.ts";

@@ -1,5 +1,5 @@
 /** @file The traced functions of training: how an adapter is trained is all here. */
-import { type Census, type Layer, openScope, type Progress } from "@graftml/peft";
+import { type Census, contextTaken, type Layer, openScope, type Progress } from "@graftml/peft";
 import { add, assign, fill, grad, mul, type Outputs, type Tensor, Trace, where } from "@graftml/tensor";
 import { gradientOf, type TrainedBucket } from "./buckets.ts";
 import { clipFactor, globalNorm } from "./clip.ts";
@@ -12,6 +12,8 @@ import type { BatchShape, Outcome } from "./task.ts";
 export interface Facts {
   /** Rows that methods put before the real ones. */
   readonly lead: number;
+  /** Tokens that a row may have: the model's positions, less those that methods take. */
+  readonly room: number;
   /** Values that methods compute on the host at every step, by the names of the programs' inputs. */
   readonly scalars: ReadonlyMap<string, (progress: Progress) => number>;
 }
@@ -24,7 +26,8 @@ export function factsOf<Batch, Row>({ model }: Setting<Batch, Row>, layers: read
   const batch = model.inputs(trace, { batch: 1, length });
   const hidden = model.forward(scope, batch);
   model.head(scope, hidden, batch);
-  return { lead: (hidden.shape[1] ?? length) - length, scalars: scope.census.scalars };
+  const room = model.info.maxLength - contextTaken(model, layers);
+  return { lead: (hidden.shape[1] ?? length) - length, room, scalars: scope.census.scalars };
 }
 
 /** @throws {DataError} for the first row that the task cannot use; rows are numbered from 0. */
@@ -33,9 +36,11 @@ export function checkRows<Batch, Row>(
   rows: Rows<Row>,
   numbers: readonly number[],
   name: string,
-  { lead }: Facts,
+  { lead, room }: Facts,
 ): void {
-  rowsAt(rows, numbers).forEach((row, i) => task.check(row, `${name} ${numbers[i]}`, { model: model.info, lead }));
+  rowsAt(rows, numbers).forEach((row, i) =>
+    task.check(row, `${name} ${numbers[i]}`, { model: model.info, lead, room }),
+  );
 }
 
 /** What a forward pass over a batch comes to, and what was met on the way to it. */

@@ -5,19 +5,19 @@ import type { Setting } from "./run.ts";
 import type { BatchShape, RowSize } from "./task.ts";
 
 /** Tokens that a row of `longest` is padded to: a multiple of 8, so that few programs serve all batches, within what the model takes. */
-const paddedLength = (longest: number, maxLength: number): number => Math.min(Math.ceil(longest / 8) * 8, maxLength);
+const paddedLength = (longest: number, room: number): number => Math.min(Math.ceil(longest / 8) * 8, room);
 
 /** The shape of a batch of the given rows: as wide as its longest source and its longest target. */
 export function shapeFor<Batch, Row>(
-  { task, model, batchSize }: Pick<Setting<Batch, Row>, "task" | "model" | "batchSize">,
-  { lead }: Facts,
+  { task, batchSize }: Pick<Setting<Batch, Row>, "task" | "batchSize">,
+  { lead, room }: Facts,
   rows: readonly Row[],
 ): BatchShape {
   const sizes = rows.map((row) => task.size(row));
   const longest = (of: (size: RowSize) => number): number =>
     paddedLength(
       sizes.reduce((most, size) => Math.max(most, of(size)), 1),
-      model.info.maxLength,
+      room,
     );
   const decoding = sizes.some(({ target }) => target !== undefined);
   return {

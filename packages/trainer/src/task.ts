@@ -67,6 +67,15 @@ export interface Judged<Row> {
 /** Figures by name, "accuracy". */
 export type Figures = Readonly<Record<string, number>>;
 
+/** What decides whether a row can be used. */
+export interface RowFacts {
+  readonly model: ModelInfo;
+  /** Rows that methods put before the real ones. */
+  readonly lead: number;
+  /** Tokens that a row may have: the model's positions, less those that methods take. */
+  readonly room: number;
+}
+
 /** A task. Anything of this shape can be one. */
 export interface Task<Batch, Row> {
   readonly name: string;
@@ -74,7 +83,7 @@ export interface Task<Batch, Row> {
   readonly packed?: boolean;
   size(row: Row): RowSize;
   /** @throws {DataError} if a row cannot be used. `name` says which one it is: "row 17". */
-  check(row: Row, name: string, facts: { readonly model: ModelInfo; readonly lead: number }): void;
+  check(row: Row, name: string, facts: RowFacts): void;
   /** At most B rows; what is missing is filled up with rows that do not count. */
   collate(rows: readonly Row[], shape: BatchShape, facts: { readonly model: ModelInfo; readonly draw: Draw }): Collated;
   outcome(pass: Pass<Batch>): Outcome;

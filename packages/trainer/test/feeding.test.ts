@@ -143,6 +143,8 @@ describe("packing", () => {
 
   it("is refused where virtual tokens stand before a row", () => {
     const [row] = packRows(texts, 24);
-    expect(() => packedLm.check(row!, "row 0", { model: toy.info, lead: 2 })).toThrow(/packed rows have no place/);
+    expect(() => packedLm.check(row!, "row 0", { model: toy.info, lead: 2, room: toy.info.maxLength })).toThrow(
+      /packed rows have no place/,
+    );
   });
 });

@@ -26,6 +26,13 @@ describe("collating rows for causal-lm", () => {
     expect(labels).toBe(3);
   });
 
+  it("refuses rows for which methods leave too few positions, with both numbers", () => {
+    const check = (length: number) => () =>
+      causalLm.check(full(...Array.from({ length }, () => 1)), "row 0", { model: toy.info, lead: 0, room: 60 });
+    expect(check(60)).not.toThrow();
+    expect(check(61)).toThrow("row 0 has 61 tokens; this model tells 64 positions apart, of which methods take 4.");
+  });
+
   it("fills a short batch with rows that do not count and are not blind", () => {
     const { inputs, labels, tokens } = causalLm.collate([full(5, 6)], { batch: 2, length: 2, lead: 0 }, facts);
     expect([...inputs["labels"]!]).toEqual([6, -100, -100, -100]);

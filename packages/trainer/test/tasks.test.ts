@@ -62,9 +62,9 @@ describe("masked language modelling", () => {
   });
 
   it("refuses a row of special tokens only", () => {
-    expect(() => task.check({ ids: [0, 1], labels: [] }, "row 4", { model: toy.info, lead: 0 })).toThrow(
-      /row 4 has no token that could be hidden/,
-    );
+    expect(() =>
+      task.check({ ids: [0, 1], labels: [] }, "row 4", { model: toy.info, lead: 0, room: toy.info.maxLength }),
+    ).toThrow(/row 4 has no token that could be hidden/);
   });
 });
 
@@ -90,9 +90,9 @@ describe("sequence-to-sequence language modelling", () => {
   });
 
   it("is refused by a model without a decoder behind an encoder", () => {
-    expect(() => seq2seqLm.check({ ids: [1], labels: [2] }, "row 0", { model: toy.info, lead: 0 })).toThrow(
-      /ToyForCausalLM has no decoder/,
-    );
+    expect(() =>
+      seq2seqLm.check({ ids: [1], labels: [2] }, "row 0", { model: toy.info, lead: 0, room: toy.info.maxLength }),
+    ).toThrow(/ToyForCausalLM has no decoder/);
   });
 });
 
@@ -140,7 +140,7 @@ describe("sequence classification", () => {
   });
 
   it("refuses a class that the head does not have, naming the row", () => {
-    const facts = { model: { ...toy.info, labels: 2 }, lead: 0 };
+    const facts = { model: { ...toy.info, labels: 2 }, lead: 0, room: toy.info.maxLength };
     expect(() => sequenceClassification.check({ ids: [1], labels: [2], origin: "a.tsv:3" }, "row 2", facts)).toThrow(
       /row 2 \(a\.tsv:3\) has the label 2; the classes of this model are 0 … 1/,
     );

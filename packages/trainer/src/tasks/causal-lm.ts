@@ -16,12 +16,13 @@ import { checkKnown, checkTokens, labelRows, nameOf, tokenInputs, tokenLoss, tok
 export const causalLm: Task<TokenBatch, Example> = {
   name: "causal-lm",
   size: ({ ids }) => ({ length: ids.length }),
-  check(row, name, { model, lead }) {
+  check(row, name, facts) {
+    const { model, lead } = facts;
     const where = nameOf(name, row);
     const { ids, labels, starts } = row;
     if (ids.length !== labels.length)
       throw new DataError(`${where} has ${ids.length} tokens and ${labels.length} labels.`);
-    checkTokens(ids, where, model);
+    checkTokens(ids, where, facts);
     checkKnown(labels, where, model);
     if (starts !== undefined && lead > 0)
       throw new TrainError(

@@ -46,10 +46,10 @@ export function maskedLm({ mask, special, rate = 0.15 }: Masking): Task<TokenBat
   return {
     name: "masked-lm",
     size: ({ ids }) => ({ length: ids.length }),
-    check(row, name, { model }) {
+    check(row, name, facts) {
       const where = nameOf(name, row);
       const { ids, labels } = row;
-      checkTokens(ids, where, model);
+      checkTokens(ids, where, facts);
       if (labels.length !== 0 && labels.length !== ids.length)
         throw new DataError(`${where} has ${ids.length} tokens and ${labels.length} labels.`);
       if (labels.length === 0 && ids.every((id) => special.has(id)))

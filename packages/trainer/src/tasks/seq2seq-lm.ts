@@ -11,10 +11,11 @@ import { checkKnown, checkTokens, labelRows, nameOf, tokenInputs, tokenLoss, tok
 export const seq2seqLm: Task<TokenBatch, Example> = {
   name: "seq2seq-lm",
   size: ({ ids, labels }) => ({ length: ids.length, target: labels.length }),
-  check(row, name, { model }) {
+  check(row, name, facts) {
+    const { model } = facts;
     const where = nameOf(name, row);
     startOf(model);
-    checkTokens(row.ids, where, model);
+    checkTokens(row.ids, where, facts);
     if (row.labels.every((label) => label === IGNORE))
       throw new DataError(`${where} has no target to learn from. Drop it.`);
     checkKnown(row.labels, where, model);

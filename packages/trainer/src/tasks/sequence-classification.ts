@@ -15,9 +15,10 @@ const scores = ({ labels }: ModelInfo): boolean => labels === 1;
 export const sequenceClassification: Task<TokenBatch, Example> = {
   name: "sequence-classification",
   size: ({ ids }) => ({ length: ids.length }),
-  check(row, name, { model }) {
+  check(row, name, facts) {
+    const { model } = facts;
     const where = nameOf(name, row);
-    checkTokens(row.ids, where, model);
+    checkTokens(row.ids, where, facts);
     const [label] = row.labels;
     if (!scores(model)) checkClass(label, where, model);
     else if (!Number.isFinite(label)) throw new DataError(`${where} has the score ${label}; it must be a number.`);

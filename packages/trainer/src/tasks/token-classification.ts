@@ -15,10 +15,11 @@ import { checkClass, checkTokens, labelRows, nameOf, tokenInputs, tokensIn } fro
 export const tokenClassification = (names: readonly string[]): Task<TokenBatch, Example> => ({
   name: "token-classification",
   size: ({ ids }) => ({ length: ids.length }),
-  check(row, name, { model }) {
+  check(row, name, facts) {
+    const { model } = facts;
     const where = nameOf(name, row);
     const { ids, labels } = row;
-    checkTokens(ids, where, model);
+    checkTokens(ids, where, facts);
     if (ids.length !== labels.length)
       throw new DataError(`${where} has ${ids.length} tokens and ${labels.length} labels.`);
     const classes = labels.filter((label) => label !== IGNORE);

@@ -3,7 +3,7 @@ import type { ModelInfo, TokenBatch } from "@graftml/peft";
 import { IGNORE, linearCrossEntropy, reshape, type Source, sum, type Tensor } from "@graftml/tensor";
 import type { Example } from "../encode.ts";
 import { DataError } from "../errors.ts";
-import type { BatchShape, Outcome, Pass } from "../task.ts";
+import type { BatchShape, Outcome, Pass, RowFacts } from "../task.ts";
 
 /** A row in words: its number and where it comes from. */
 export const nameOf = (name: string, { origin }: { readonly origin?: string }): string =>
@@ -19,12 +19,12 @@ export function checkKnown(ids: readonly number[], where: string, { vocabulary }
 }
 
 /** @throws {DataError} for a token that the model does not know, for none, or for more than it tells apart. */
-export function checkTokens(ids: readonly number[], where: string, model: ModelInfo): void {
+export function checkTokens(ids: readonly number[], where: string, { model, room }: RowFacts): void {
   const { maxLength } = model;
   checkKnown(ids, where, model);
-  if (ids.length > maxLength)
+  if (ids.length > room)
     throw new DataError(
-      `${where} has ${ids.length} tokens; this model tells ${maxLength} positions apart. Lower data.max_length.`,
+      `${where} has ${ids.length} tokens; this model tells ${maxLength} positions apart${room < maxLength ? `, of which methods take ${maxLength - room}` : ""}. Lower data.max_length.`,
     );
   if (ids.length === 0) throw new DataError(`${where} has no tokens. Drop it.`);
 }
