@@ -9,7 +9,7 @@ import {
   tinyT5,
 } from "@graftml/conformance";
 import { adapt, type Model, rngOf, sites } from "@graftml/peft";
-import { hostRuntime, type Values } from "@graftml/tensor";
+import { hostRuntime, sizeOf, type Values } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
 import { config, type LoraConfig, rankAt, scaleAt } from "./config.ts";
 import { lora } from "./index.ts";
@@ -124,6 +124,22 @@ describe("lora's targets", () => {
     ["dropout of everything", { dropout: 1 }, "lora.dropout: Too big: expected number to be <1"],
   ])("are refused when %s cannot be", (_, given, message) => {
     expect(() => adapted(given)).toThrow(message);
+  });
+});
+
+describe("lora's size", () => {
+  it("is the paper's: 393,216 numbers of rank 4 on queries and values of GPT-2 medium", () => {
+    const sizes = {
+      vocabulary: 50257,
+      hidden: 1024,
+      inner: 4096,
+      heads: 16,
+      keyHeads: 16,
+      layers: 24,
+      positions: 1024,
+    };
+    const { owned } = adapt(tinyGpt2({ sizes }), [lora({ rank: 4, fused: "split" })]);
+    expect(owned.reduce((sum, { shape }) => sum + sizeOf(shape), 0)).toBe(393_216);
   });
 });
 

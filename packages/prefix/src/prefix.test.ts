@@ -1,6 +1,6 @@
 import { describeMethod, started, randomBase, tinyBert, tinyGpt2, tinyLlama, tinyT5 } from "@graftml/conformance";
-import { adapt } from "@graftml/peft";
-import { hostRuntime } from "@graftml/tensor";
+import { adapt, type Adapted, type Model } from "@graftml/peft";
+import { hostRuntime, sizeOf } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
 import { prefix, prompt } from "./index.ts";
 
@@ -65,6 +65,17 @@ describe("prefix", () => {
       [3, 4],
       [3, 4],
     ]);
+  });
+
+  it("counts as the papers count it: 245,760 numbers for five rows on GPT-2 medium, 20,480 for a prompt of five on T5 XXL", () => {
+    const count = (model: Model, method: Adapted): number =>
+      adapt(model, [method]).owned.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    const common = { vocabulary: 50257, positions: 1024, keyHeads: 16, heads: 16 };
+    const medium = tinyGpt2({ sizes: { ...common, hidden: 1024, inner: 4096, layers: 24 } });
+    expect(count(medium, prefix({ tokens: 5 }))).toBe(245_760);
+    expect(count(medium, prefix({ tokens: 10 }))).toBe(491_520);
+    const xxl = tinyT5({ sizes: { ...common, heads: 64, hidden: 4096, inner: 10240, layers: 24 } });
+    expect(count(xxl, prompt({ tokens: 5 }))).toBe(20_480);
   });
 
   it("refuses a stack that the model does not have", () => {
