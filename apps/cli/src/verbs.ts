@@ -52,6 +52,14 @@ export const verbs: readonly Verb[] = [
     options: [
       ["--prompt <text...>", "a text to write on"],
       ["--prompts <file>", "a file of prompts: a text a line, or .jsonl with a column prompt"],
+      [
+        "--adapter <adapter...>",
+        "an adapter's folder; or name=FOLDER, of which prompts choose one: a row of the batch each",
+      ],
+      [
+        "--use <name...>",
+        "which of them, for all prompts or one for each; __base__ is none. A .jsonl says so in a column adapter",
+      ],
       ["--chat", "take prompts for a user's turns of a chat, in the words of the model's chat template"],
       ["--ids <ids...>", 'token ids, "1 2 3", for models without a tokenizer'],
       ["--max-new-tokens <n>", "tokens to write at most", "128"],

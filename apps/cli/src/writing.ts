@@ -1,5 +1,5 @@
 /** @file Writing prompts on with a session's model: tokens in batches, text as it becomes certain. */
-import { openGenerator, type TextTokenizer } from "@graftml/models";
+import { type MixedSetup, openGenerator, type TextTokenizer } from "@graftml/models";
 import type { Runtime, Store } from "@graftml/tensor";
 import { UsageError } from "./errors.ts";
 import type { Session } from "./session.ts";
@@ -9,6 +9,8 @@ export interface Prompt {
   /** Null for ids given as such. */
   readonly text: string | null;
   readonly ids: readonly number[];
+  /** Number of the stack that writes it on, from 1 on; 0: none. */
+  readonly stack?: number;
 }
 
 /** What was written after a prompt. */
@@ -56,15 +58,19 @@ export function chatPromptOf(text: string, { tokenizer }: Session["loaded"]): Pr
   return { text, ids: tokenizer.encode(written, { special: false }) };
 }
 
-/** Writes prompts on, with the session's adapters or without. */
+/**
+ * Writes prompts on, with the session's adapters or without.
+ * @param options.stacks adapters outside of those, among which prompts choose.
+ */
 export async function write(
   { runtime, store }: { readonly runtime: Runtime; readonly store: Store },
   { loaded: { model, tokenizer, eos }, stack }: Session,
   prompts: readonly Prompt[],
   { maxNewTokens, sampling, batch = 16, onText }: WriteOptions,
-  { attached = true }: { readonly attached?: boolean } = {},
+  { attached = true, stacks = [] }: { readonly attached?: boolean; readonly stacks?: MixedSetup["stacks"] } = {},
 ): Promise<readonly Written[]> {
-  const generator = openGenerator({ runtime, store, model, adapters: attached ? stack.map((s) => s.adapter) : [] });
+  const adapters = attached ? stack.map((s) => s.adapter) : [];
+  const generator = openGenerator({ runtime, store, model, adapters, ...(stacks.length > 0 && { stacks }) });
   const written: Written[] = [];
   try {
     for (let start = 0; start < prompts.length; start += batch) {
@@ -73,7 +79,14 @@ export async function write(
       const before = (row: number): readonly number[] =>
         model.info.decoderStart === undefined ? (some[row]?.ids ?? []) : [];
       const rows = some.map(() => ({ ids: [] as number[], end: "length" as Written["end"], said: 0 }));
-      const request = { prompts: some.map((p) => p.ids), maxNewTokens, stop: eos, ...(sampling && { sampling }) };
+      const chosen = some.map((p) => p.stack ?? 0);
+      const request = {
+        prompts: some.map((p) => p.ids),
+        rows: chosen,
+        maxNewTokens,
+        stop: eos,
+        ...(sampling && { sampling }),
+      };
       for await (const { row, id, end } of generator.generate(request)) {
         const state = rows[row];
         if (state === undefined) continue;
