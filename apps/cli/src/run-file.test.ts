@@ -63,7 +63,7 @@ describe("a run file", () => {
     const run = parseRun(readRunFile(join(folder, "a/run.yaml"), parseFlags(["--data.eval", "here.csv"]).flags));
     expect(run.model).toBe(join(folder, "m"));
     expect(run.methods.map((m) => m.name)).toEqual([join(folder, "a/mine.ts"), "lora"]);
-    expect(run.adapter).toEqual([{ path: join(folder, "a/x"), frozen: true }]);
+    expect(run.adapter).toEqual([{ path: join(folder, "a/x"), frozen: true, inside: false }]);
     expect(run.data.train).toEqual([join(folder, "a/t.jsonl")]);
     expect(run.data.eval).toBe(join(process.cwd(), "here.csv"));
     expect(run.out).toBe(join(folder, "a/o"));

@@ -13,6 +13,7 @@ const nameIn = <K extends string>(known: Readonly<Record<K, unknown>>) => z.enum
 const startSchema = z.strictObject({
   path: z.string().min(1).describe("folder of a saved adapter"),
   frozen: z.boolean().default(false).describe("whether it stays as it is"),
+  inside: z.boolean().default(false).describe("whether the run's methods lie around it instead of inside it"),
 });
 
 const dataSchema = z.strictObject({

@@ -146,12 +146,9 @@ async function openStack(
     run.adapter === undefined
       ? []
       : typeof run.adapter === "string"
-        ? [{ path: run.adapter, frozen: false }]
+        ? [{ path: run.adapter, frozen: false, inside: false }]
         : [run.adapter].flat();
-  const start = given.map((entry) => (entry.frozen || trained === undefined ? entry : { ...entry, path: trained }));
-  // What methods made stands where they stood: innermost.
-  if (trained !== undefined && !start.some((entry) => entry.path === trained))
-    start.unshift({ path: trained, frozen: false });
+  const finished = given.map((entry) => (entry.frozen || trained === undefined ? entry : { ...entry, path: trained }));
   // Each method's keys were checked by its own schema: what it is called with is what it takes.
   const made = configured.map(({ method, keys }) => method(keys as never));
   // How the base is stored is no part of what is trained on it, and does not depend on whether that is new.
@@ -159,22 +156,22 @@ async function openStack(
   const training = made.filter(({ method }) => method.storesBase !== true);
   const stack: Placed[] = [];
   const below = (): { readonly below: readonly Adapter[] } => ({ below: stack.map((s) => s.adapter) });
+  const readers = given.length === 0 && trained === undefined ? [] : await allMethods(configured, packages);
+  const formats = readers.length === 0 ? [] : await loadFormats(packages);
+  const load = async (path: string, id: string, trainable: boolean): Promise<void> => {
+    const options = { formats, id, trainable, ...below() };
+    stack.push(await loadAdapter(await localAdapter(path), model, readers, options));
+  };
   if (storing.length > 0) stack.push({ adapter: adapt(model, storing, { id: "base", trainable: false }) });
+  for (const [i, { path, frozen }] of finished.filter((entry) => entry.inside).entries())
+    await load(path, frozen ? `inside-${i}` : "default", !frozen);
+  // What methods made stands where they stood.
   const own = trained === undefined && training.length > 0;
   if (own) stack.push({ adapter: adapt(model, training, { ...below(), drawn }) });
-  const readers = start.length === 0 ? [] : await allMethods(configured, packages);
-  const formats = start.length === 0 ? [] : await loadFormats(packages);
-  for (const [i, { path, frozen }] of start.entries()) {
-    const id = frozen ? `frozen-${i}` : own ? `adapter-${i}` : "default";
-    stack.push(
-      await loadAdapter(await localAdapter(path), model, readers, {
-        formats,
-        id,
-        trainable: !frozen,
-        ...below(),
-      }),
-    );
-  }
+  else if (trained !== undefined && !finished.some((entry) => entry.path === trained))
+    await load(trained, "default", true);
+  for (const [i, { path, frozen }] of finished.filter((entry) => !entry.inside).entries())
+    await load(path, frozen ? `frozen-${i}` : own ? `adapter-${i}` : "default", !frozen);
   return stack;
 }
 

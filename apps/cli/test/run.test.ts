@@ -153,16 +153,19 @@ describe("graft train", { timeout: 120_000 }, () => {
 });
 
 describe("a stack of adapters", { timeout: 120_000 }, () => {
-  it("is evaluated as it was trained when the run's methods lie under a frozen one", async () => {
+  it.each([
+    ["under", "{ path: out/adapter, frozen: true }", /lora on 7 sites, then lora on 7 sites \(frozen\)/],
+    ["around", "{ path: out/adapter, frozen: true, inside: true }", /lora on 7 sites \(frozen\), then lora on 7 sites/],
+  ])("is evaluated as it was trained when the run's methods lie %s a frozen one", async (_, start, told) => {
     const folder = await project(RUN.replace("steps: 6", "steps: 2"));
     await graft(folder, ["train", "run.yaml", "--train.lr", "0.1", ...host]);
-    const outside = `${RUN.replace("out: out", "out: inner").replace("steps: 6", "steps: 2")}adapter: [{ path: out/adapter, frozen: true }]\n`;
-    writeFileSync(join(folder, "inner.yaml"), outside);
-    const trained = await graft(folder, ["train", "inner.yaml", ...host]);
+    const stacked = `${RUN.replace("out: out", "out: second").replace("steps: 6", "steps: 2")}adapter: [${start}]\n`;
+    writeFileSync(join(folder, "second.yaml"), stacked);
+    const trained = await graft(folder, ["train", "second.yaml", ...host]);
     expect(trained.status, trained.stderr).toBe(0);
-    expect(trained.stderr).toMatch(/lora on 7 sites, then lora on 7 sites \(frozen\)/);
-    const { stdout } = await graft(folder, ["eval", "inner.yaml", "--json", ...host]);
-    const { eval: last } = lines(folder, "inner/metrics.jsonl").at(-1) as { eval: { loss: number } };
+    expect(trained.stderr).toMatch(told);
+    const { stdout } = await graft(folder, ["eval", "second.yaml", "--json", ...host]);
+    const { eval: last } = lines(folder, "second/metrics.jsonl").at(-1) as { eval: { loss: number } };
     expect((JSON.parse(stdout) as { adapted: { loss: number } }).adapted.loss).toBeCloseTo(last.loss, 6);
   });
 });
