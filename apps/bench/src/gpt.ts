@@ -18,13 +18,7 @@ export interface GptSize {
 export const MEDIUM: GptSize = { layers: 4, width: 256, heads: 4, vocabulary: 256, batch: 8, length: 128 };
 
 /** The size as GPT-2's config.json. */
-const gpt2Config = ({
-  layers,
-  width,
-  heads,
-  vocabulary,
-  length,
-}: GptSize): Readonly<Record<string, unknown>> => ({
+const gpt2Config = ({ layers, width, heads, vocabulary, length }: GptSize): Readonly<Record<string, unknown>> => ({
   model_type: "gpt2",
   architectures: ["GPT2LMHeadModel"],
   n_layer: layers,
