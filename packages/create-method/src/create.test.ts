@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import { create, CreateError } from "./create.ts";
+import { create, CreateError, manifestOf } from "./create.ts";
 
 const folders: string[] = [];
 const folder = (): string => {
@@ -75,4 +75,9 @@ describe("a method's package in a clone", () => {
 
 it.each(["", "My", "a_b", "-a", "a--b", "../a", "1a"])("a method cannot be called %o", (name) => {
   expect(() => create(name, folder())).toThrow(CreateError);
+});
+
+it("the template's own manifest is the one that a method in a clone gets", () => {
+  const { private: _, description: __, ...template } = manifest(join(import.meta.dirname, "../template"));
+  expect(manifestOf("method-template", "@graftml/method-template", true)).toMatchObject(template);
 });

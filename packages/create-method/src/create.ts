@@ -39,8 +39,7 @@ export function create(method: string, from: string): Created {
   const name = clone === null ? method : `@graftml/${method}`;
   for (const file of filesIn(folder)) rename(file, method, name);
   writeFileSync(join(folder, "tsconfig.json"), json(clone === null ? standalone : within));
-  const manifest = join(folder, "package.json");
-  writeFileSync(manifest, json(manifestOf(JSON.parse(readFileSync(manifest, "utf8")) as Manifest, clone !== null)));
+  writeFileSync(join(folder, "package.json"), json(manifestOf(method, name, clone !== null)));
   if (clone === null) rmSync(join(folder, "turbo.json"));
   else addReference(join(clone, "tsconfig.json"), `./packages/${method}`);
   return { folder, name, inside: clone !== null };
@@ -70,27 +69,33 @@ function rename(file: string, method: string, name: string): void {
   if (renamed !== file) renameSync(file, renamed);
 }
 
-interface Manifest {
-  readonly [key: string]: unknown;
-  readonly dependencies: Readonly<Record<string, string>>;
-  readonly devDependencies: Readonly<Record<string, string>>;
-  readonly scripts: Readonly<Record<string, string>>;
-}
-
-/** The manifest as it is to be: publishable, and outside of a clone with versions and scripts of its own. */
-function manifestOf(given: Manifest, inside: boolean): object {
-  const manifest = { ...given, private: undefined, description: "A fine-tuning method for Graft." }; // JSON leaves out undefined
-  if (inside) return manifest;
+/** The manifest of a method's package; outside of a clone with versions and scripts of its own. */
+export function manifestOf(method: string, name: string, inside: boolean): object {
   const own = JSON.parse(readFileSync(join(import.meta.dirname, "../package.json"), "utf8")) as {
     readonly version: string;
   }; // ours
-  const versions = (some: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
-    Object.fromEntries(Object.keys(some).map((key) => [key, key.startsWith("@graftml/") ? `^${own.version}` : "*"]));
+  const ours = inside ? "workspace:^" : `^${own.version}`;
   return {
-    ...manifest,
-    scripts: { build: "tsc", test: "vitest run" },
-    dependencies: versions(manifest.dependencies),
-    devDependencies: { ...versions(manifest.devDependencies), typescript: "*" },
+    name,
+    version: "0.0.0",
+    description: "A fine-tuning method for Graft.",
+    license: "Apache-2.0",
+    files: ["dist", "src", "!**/*.test.ts", "!**/*.tsbuildinfo"],
+    type: "module",
+    sideEffects: false,
+    exports: {
+      ".": { "@graftml/source": "./src/index.ts", types: "./dist/index.d.ts", default: "./dist/index.js" },
+      "./package.json": "./package.json",
+    },
+    publishConfig: { access: "public" },
+    scripts: inside ? { build: "tsc -b" } : { build: "tsc", test: "vitest run" },
+    dependencies: { "@graftml/peft": ours, "@graftml/tensor": ours },
+    devDependencies: {
+      "@graftml/conformance": ours,
+      ...(inside ? { vitest: "catalog:" } : { typescript: "*", vitest: "*" }),
+    },
+    engines: { node: ">=22.18" },
+    graft: { methods: [method] },
   };
 }
 
