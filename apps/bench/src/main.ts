@@ -1,7 +1,7 @@
 /**
  * @file The benchmark runner.
  *
- *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [quant] [--no-peers] [--size MB] [--json FILE]
+ *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [quant] [mixed] [--no-peers] [--size MB] [--json FILE]
  */
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
@@ -12,6 +12,7 @@ import { dispatch } from "./suites/dispatch.ts";
 import { encoder } from "./suites/encoder.ts";
 import { kernels } from "./suites/kernels.ts";
 import { loading } from "./suites/load.ts";
+import { mixed } from "./suites/mixed.ts";
 import { quant } from "./suites/quant.ts";
 import { peers, step } from "./suites/step.ts";
 
@@ -32,6 +33,7 @@ const suites: Readonly<Record<string, () => Promise<Report>>> = {
   peers,
   encoder,
   quant,
+  mixed,
 };
 const chosen = positionals.length > 0 ? positionals : Object.keys(suites).filter((s) => values.peers || s !== "peers");
 const unknown = chosen.find((name) => !(name in suites));

@@ -24,9 +24,8 @@ describe("graft generate with adapters by name", { timeout: 120_000 }, () => {
   it("writes every prompt as its adapter does alone", async () => {
     const folder = await project();
     for (const [name, method] of Object.entries(kinds)) {
-      const { status, stderr } = await graft(folder, [
-        ...["train", "run.yaml", "--methods", `[${method}]`, "--train.lr", "0.1", "--out", name, "--device", "host"],
-      ]);
+      const keys = ["--methods", `[${method}]`, "--train.lr", "0.1", "--out", name];
+      const { status, stderr } = await graft(folder, ["train", "run.yaml", ...keys, "--device", "host"]);
       expect(status, stderr).toBe(0);
     }
     const asked = [
