@@ -19,7 +19,9 @@ const startSchema = z.strictObject({
 const dataSchema = z.strictObject({
   train: files
     .optional()
-    .describe(".jsonl .json .csv .tsv .parquet .txt .conllu .conll, a folder of images, or a list of them"),
+    .describe(
+      ".jsonl .json .csv .tsv .parquet .txt .conllu .conll, a folder of images, a data set on the Hub, or a list of them",
+    ),
   eval: files.optional().describe("held-out data, likewise"),
   columns: z
     .strictObject({
@@ -68,15 +70,18 @@ const trainSchema = z.strictObject({
     .default("adamw")
     .describe(`one of ${Object.keys(optimizers).join(", ")}`),
   lr: z.number().min(0).default(1e-3).describe("learning rate"),
-  betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
-  eps: z.number().positive().default(1e-8),
+  betas: z
+    .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
+    .default([0.9, 0.999])
+    .describe("how AdamW's moments decay"),
+  eps: z.number().positive().default(1e-8).describe("added to the root that AdamW divides by"),
   weight_decay: z.number().min(0).default(0).describe("decoupled"),
   schedule: nameIn(schedules)
     .default("constant")
     .describe(`one of ${Object.keys(schedules).join(", ")}`),
   warmup: count.default(0).describe("steps over which the learning rate rises"),
   max_grad_norm: z.number().min(0).default(1).describe("global norm over all trainables; 0: off"),
-  seed: count.default(0),
+  seed: count.default(0).describe("decides the order of rows, starting values and all noise"),
   precision: z.enum(["f32"]).default("f32").describe("of computation"),
   device_memory: z
     .union([
@@ -130,7 +135,7 @@ export type Compared = z.output<typeof compareSchema> & {
 
 /** A run file. */
 export const runSchema = z.strictObject({
-  model: z.string().min(1).describe("a folder in Hugging Face layout"),
+  model: z.string().min(1).describe("a folder in Hugging Face layout, or a name on the Hub: org/name[@revision]"),
   init: z
     .enum(["pretrained", "random"])
     .default("pretrained")
@@ -150,7 +155,9 @@ export const runSchema = z.strictObject({
   adapter: z
     .union([z.string().min(1), startSchema, z.array(startSchema).min(1)])
     .optional()
-    .describe("a saved adapter to start from, instead of methods; a list stacks, innermost first"),
+    .describe(
+      "a saved adapter to start from, instead of methods or outside of them; a list of { path, frozen, inside } stacks, innermost first",
+    ),
   data: dataSchema.prefault({}),
   train: trainSchema.prefault({}),
   compare: compareSchema.optional().describe("what `graft compare` trains"),
