@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { stepsIn } from "@graftml/trainer";
 import { type Bench, finishCell, type Finished, forget, isDone } from "../compare/cell.ts";
 import { type Cell, cellOf, entriesOf, type Entry } from "../compare/cells.ts";
-import { paceOf } from "../compare/pace.ts";
+import { lengthOf, stepTime } from "../compare/pace.ts";
 import { cellsOf, markdownOf, referenceOf, type Row, rowOf } from "../compare/table.ts";
 import { refuseUnlearnt } from "../data/encode.ts";
 import { deviceOf } from "../device.ts";
@@ -25,8 +25,6 @@ interface Plan {
   readonly trials: readonly Cell[];
   /** Runs at a learning rate, one for each seed. */
   readonly runs: (lr: number) => readonly Cell[];
-  /** Steps of a trial as a share of a run's. */
-  readonly share: number;
 }
 
 export const compare: Command = async (io, args, options) => {
@@ -49,7 +47,6 @@ export const compare: Command = async (io, args, options) => {
       entry,
       trials: rates.length > 1 ? rates.map(trial) : [],
       runs: (lr) => seeds.map((s) => cellOf(source, entry, { lr, seed: s, steps })),
-      share: tries / steps,
     };
   });
   const device = deviceOf(options);
@@ -85,20 +82,22 @@ const listsOf = (options: Options): readonly string[] =>
     typeof options[name] === "string" ? [`--compare.${name}=[${options[name]}]`] : [],
   );
 
-/** Says how long it will take, by the first steps of every method that is not done yet. */
+/** Says how long it will take, by steps of every method: those of a run of it that is done, or else the first ones. */
 async function announce(bench: Bench, plans: readonly Plan[]): Promise<void> {
   const { io } = bench;
   let [ms, left] = [0, 0];
   for (const plan of plans) {
-    const trials = plan.trials.filter((cell) => !isDone(cell));
+    const trying = plan.trials.some((cell) => !isDone(cell));
     // Until its trials are done nobody knows at which rate a method will run.
-    const runs = plan.runs(trials.length > 0 ? rateOf(plan) : await chosenRate(bench, plan));
-    const open = runs.filter((cell) => !isDone(cell));
+    const cells = [...plan.trials, ...plan.runs(trying ? rateOf(plan) : await chosenRate(bench, plan))];
+    const open = cells.filter((cell) => !isDone(cell));
     const [cell] = open;
     if (cell === undefined) continue;
-    if (left === 0) io.err(`${paint("dim", "measuring the first steps of each method")}\n`);
-    ms += (await paceOf(bench, cell)) * (open.length + plan.share * trials.length);
-    left += open.length + trials.length;
+    const done = cells.find(isDone);
+    const step = done ? (await finishCell(bench, done, { trial: false })).ms_per_step : await stepTime(bench, cell);
+    io.err(paint("dim", `${plan.entry.title}: ${step.toFixed(0)} ms a step, ${open.length} runs to do\n`));
+    ms += step * open.reduce((sum, c) => sum + lengthOf(bench, c), 0);
+    left += open.length;
   }
   if (left === 0) return;
   io.err(`${left} runs will take about ${duration(ms)}. Each is kept as it ends: after a break, call this again.\n`);
