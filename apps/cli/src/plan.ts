@@ -23,7 +23,11 @@ export async function readRecords({ task, data }: Run, splits: readonly Split[] 
     if (files === undefined || !splits.includes(split)) return [];
     const rows: Row[] = [];
     const wanted = { columns: data.columns, layouts: layoutsOf[task] };
-    for await (const row of readRows(await localData(files, split), wanted)) rows.push(row);
+    const most = split === "eval" ? (data.eval_rows ?? Infinity) : Infinity;
+    for await (const row of readRows(await localData(files, split), wanted)) {
+      rows.push(row);
+      if (rows.length >= most) break;
+    }
     return rows;
   };
   return { train: await read("train"), eval: await read("eval") };

@@ -23,6 +23,7 @@ const dataSchema = z.strictObject({
       ".jsonl .json .csv .tsv .parquet .txt .conllu .conll, a folder of images, a data set on the Hub, or a list of them",
     ),
   eval: files.optional().describe("held-out data, likewise"),
+  eval_rows: size.optional().describe("use the first so many of them; by default all"),
   columns: z
     .strictObject({
       text: column,

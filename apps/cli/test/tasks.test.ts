@@ -116,6 +116,16 @@ describe("images", { timeout: 60_000 }, () => {
   });
 });
 
+describe("held-out rows", { timeout: 60_000 }, () => {
+  it("are as many as the run asks for", async () => {
+    const folder = await project();
+    const held = ["eval", "--model", "model", "--data.eval", "dev.csv", "--json", ...HOST];
+    const rowsOf = async (...args: readonly string[]) =>
+      (JSON.parse((await graft(folder, [...held, ...args])).stdout) as { readonly rows: number }).rows;
+    expect([await rowsOf(), await rowsOf("--data.eval_rows", "1")]).toEqual([2, 1]);
+  });
+});
+
 describe("figures of what is written", { timeout: 60_000 }, () => {
   it("judge the answer to each prompt by all its references", async () => {
     const folder = await project(RUN.replace("  eval: dev.csv", "  eval: dev.jsonl\n  metrics: [rouge1, exact_match]"));
