@@ -126,7 +126,12 @@ export const verbs: readonly Verb[] = [
         "--model <folder>",
         "what the adapter is for: a folder with a config.json, or a Hub id; its weights are not needed",
       ],
-      ["--adapter <folder>", "an adapter's folder or file in any layout that is known, or a Hub id"],
+      [
+        "--adapter <folder...>",
+        "an adapter's folder or file in any layout that is known, or a Hub id; several are combined into one",
+      ],
+      ["--weights <list>", "of several adapters, what each counts: 1,0.5; all 1 by default"],
+      ["--combine <keys>", "how several adapters become one, by the keys of their method: '{how: ties, density: 0.5}'"],
       ["--to <format>", "the layout to write: peft, adapterhub, mlx, or one that an installed package brings"],
       ["--out <folder>", "where it goes"],
       ["--task <task>", "what the model is for", "causal-lm"],

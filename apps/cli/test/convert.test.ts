@@ -46,6 +46,23 @@ describe("graft convert", { timeout: 60_000 }, () => {
     expect(tensors(join(folder, "back"), file)).toEqual(tensors(join(folder, "adapter"), file));
   });
 
+  it("makes one adapter of several, with what each counts", async () => {
+    const folder = await withAdapter(lora({ rank: 2, target: ["attn.q"] }));
+    const twice = (...more: readonly string[]) =>
+      convert(folder, "adapter", "peft", "one", "--adapter", "adapter", "--combine", "{how: cat}", ...more);
+    const made = await twice("--weights", "1,-1");
+    expect(made.status, made.stderr).toBe(0);
+    expect(json(folder, "one/adapter_config.json")).toMatchObject({ peft_type: "LORA", r: 4 });
+    const wrong = await twice("--weights", "1", "--force");
+    expect(wrong.status).toBe(2);
+    expect(wrong.stderr).toContain("--weights: wants 2 numbers with commas between; got 1.");
+    const unknown = await convert(folder, "adapter", "peft", "two", "--adapter", "adapter", "--combine", "{hwo: cat}");
+    expect(unknown.stderr).toContain(
+      'combine.hwo: unknown key "hwo". Did you mean "how"?'.replace("combine.hwo", "combine"),
+    );
+    expect(existsSync(join(folder, "two"))).toBe(false);
+  });
+
   it("writes mlx-lm's keys: the last blocks, one rank, the scale itself, matrices turned", async () => {
     const folder = await withAdapter(lora({ rank: 2, alpha: 6, target: ["attn.q", "mlp.down"] }));
     await convert(folder, "adapter", "mlx", "there");

@@ -1,36 +1,20 @@
 /** @file Several LoRAs made into one: weighted sums of their factors or of their updates, pruned and with signs elected. */
 import {
   adapt,
+  type AnyMethod,
   ConfigError,
   decodeAdapter,
   encodeAdapter,
   type Loaded,
   type Model,
+  parseConfig,
   type Rng,
   rngOf,
   type ShapedValues,
 } from "@graftml/peft";
+import { combineOptions, type Combined } from "./combine-options.ts";
 import { type LoraConfig, scaleAt } from "./config.ts";
-import { lora } from "./lora.ts";
 import { type Matrix, matrix, singular, times, transposed } from "./matrix.ts";
-
-/** How LoRAs are combined. */
-export interface CombineOptions {
-  /**
-   * `linear`: Σ wᵢxᵢ. `magnitude_prune`, `dare_linear`: likewise, after all but the largest numbers, or numbers at random, have
-   * been set to zero (what is left then stands for them, divided by `density`). `ties`, `dare_ties`: each number is the mean of
-   * those with the elected sign, after such pruning. `cat`: the update is exactly Σ wᵢΔWᵢ, of all their ranks together.
-   */
-  readonly how: "linear" | "magnitude_prune" | "dare_linear" | "ties" | "dare_ties" | "cat";
-  /** Combine updates ΔW instead of factors A and B, and keep so many of their singular values. Null: factors; default. */
-  readonly svd?: number | null;
-  /** Share of numbers that pruning keeps; default 1. */
-  readonly density?: number;
-  /** What elects a sign: the sum of the numbers, or how many there are of each; default "total". */
-  readonly sign?: "total" | "frequency";
-  /** Seed of random pruning; default 0. */
-  readonly seed?: number;
-}
 
 /** Factors of one place: ΔW = s·B·A, and the weight of the adapter they are from. */
 interface Term {
@@ -53,20 +37,21 @@ interface Pair {
  * @see PEFT `add_weighted_adapter`; Yadav et al. 2023, https://arxiv.org/abs/2306.01708 (TIES); Yu et al. 2023,
  * https://arxiv.org/abs/2311.03099 (DARE).
  */
-export function combine<Batch>(
+export function combineBy<Batch>(
+  method: AnyMethod,
   model: Model<Batch>,
   adapters: readonly Loaded[],
   weights: readonly number[],
-  { how, svd = null, density = 1, sign = "total", seed = 0 }: CombineOptions,
+  options: Readonly<Record<string, unknown>>,
 ): Loaded {
+  const { how, svd, density, sign, seed } = parseConfig("combine", combineOptions, options);
   if (adapters.length === 0 || adapters.length !== weights.length)
     throw new ConfigError(`combine: ${adapters.length} adapters need as many weights, not ${weights.length}.`);
-  if (!(density > 0 && density <= 1)) throw new ConfigError(`combine: density is ${density}; it must be in (0, 1].`);
   if (how === "cat" && svd !== null)
     throw new ConfigError("combine: cat keeps all ranks; for fewer, combine linear with svd.");
   const terms = new Map<string, Term[]>();
   for (const [i, loaded] of adapters.entries())
-    for (const [place, term] of termsOf(model, loaded, weights[i] ?? NaN))
+    for (const [place, term] of termsOf(method, model, loaded, weights[i] ?? NaN))
       terms.set(place, [...(terms.get(place) ?? []), term]);
   const mix = mixer({ how, density, sign });
   const pairs = Array.from(terms, ([place, found]): readonly [string, Pair] => {
@@ -74,21 +59,26 @@ export function combine<Batch>(
     if (how === "cat") return [place, side(found)];
     return [place, svd === null ? byFactors(place, found, mix, rng) : byUpdates(found, mix, rng, svd)];
   });
-  return assembled(model, new Map(pairs));
+  return assembled(method, model, new Map(pairs));
 }
 
 /** A place is the stem of its factors' names: "….q_proj.lora_*.weight". */
 const stemOf = (name: string): string => name.replace(/(lora_(?:embedding_)?)[AB]/, "$1*");
 const factorOf = (stem: string, factor: "A" | "B"): string => stem.replace("*", factor);
 
-function termsOf<Batch>(model: Model<Batch>, loaded: Loaded, weight: number): readonly (readonly [string, Term])[] {
+function termsOf<Batch>(
+  method: AnyMethod,
+  model: Model<Batch>,
+  loaded: Loaded,
+  weight: number,
+): readonly (readonly [string, Term])[] {
   const [first, ...others] = loaded.adapter.methods;
-  if (first?.name !== lora.method.name || others.length > 0)
+  if (first?.name !== method.method.name || others.length > 0)
     throw new ConfigError(
       `combine: ${loaded.adapter.methods.map((m) => m.name).join(" and ")} cannot be combined; only single LoRAs can.`,
     );
   // As files hold it, an adapter has one pair of factors for each place.
-  const { adapter, state } = decodeAdapter(encodeAdapter(loaded.adapter, model, loaded.state), model, [lora], {
+  const { adapter, state } = decodeAdapter(encodeAdapter(loaded.adapter, model, loaded.state), model, [method], {
     id: loaded.adapter.id,
   });
   const c = adapter.methods[0]?.config as LoraConfig; // of the method that has just read it
@@ -187,7 +177,7 @@ function byUpdates(terms: readonly Term[], mix: Mix, rng: Rng, rank: number): Pa
 type Mix = (tasks: readonly Float64Array[], weights: readonly number[], rng: Rng) => Float64Array;
 
 const mixer =
-  ({ how, density, sign }: Required<Pick<CombineOptions, "how" | "density" | "sign">>): Mix =>
+  ({ how, density, sign }: Pick<Combined, "how" | "density" | "sign">): Mix =>
   (tasks, weights, rng) => {
     const random = how === "dare_linear" || how === "dare_ties";
     const prunes = density < 1 && how !== "linear";
@@ -218,7 +208,7 @@ const thinned = (x: Float64Array, density: number, rng: Rng): Float64Array =>
   x.map((value) => (rng.uniform() < density ? value / density : 0));
 
 /** A plain LoRA with these factors and s = 1. */
-function assembled<Batch>(model: Model<Batch>, pairs: ReadonlyMap<string, Pair>): Loaded {
+function assembled<Batch>(method: AnyMethod, model: Model<Batch>, pairs: ReadonlyMap<string, Pair>): Loaded {
   const places = Array.from(pairs, ([stem, pair]) => ({
     path: stem.replace(/\.lora_(?:embedding_)?\*.*$/, ""),
     table: stem.includes("embedding_*"),
@@ -230,14 +220,14 @@ function assembled<Batch>(model: Model<Batch>, pairs: ReadonlyMap<string, Pair>)
   const adapter = adapt(
     model,
     [
-      lora({
+      method({
         rank,
         alpha: rank,
         rank_pattern: ranks,
         alpha_pattern: ranks,
         target: places.filter((p) => !p.table).map((p) => p.path),
         embeddings: places.some((p) => p.table),
-      }),
+      } as never), // of the method whose adapters these are
     ],
     { modules: [] },
   );

@@ -31,6 +31,8 @@ import {
   type Tensor,
   transpose,
 } from "@graftml/tensor";
+import { combineOptions } from "./combine-options.ts";
+import { combineBy } from "./combine.ts";
 import { config, leftOut, mentions, rankAt, scaleAt } from "./config.ts";
 import { interchange } from "./interchange.ts";
 import { updateAt } from "./update.ts";
@@ -130,6 +132,10 @@ export const lora = defineMethod({
     };
   },
   interchange,
+  combining: {
+    options: combineOptions,
+    combine: combineBy,
+  },
 });
 
 /** A word of the target, which must name something. */

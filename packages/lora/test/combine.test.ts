@@ -93,7 +93,7 @@ describe("LoRAs combined", () => {
       () => combine(model, pair, [1], { how: "cat" }),
       "2 adapters need as many weights, not 1",
     ],
-    ["a share of nothing", () => combine(model, pair, [1, 1], { how: "ties", density: 0 }), "density is 0"],
+    ["a share of nothing", () => combine(model, pair, [1, 1], { how: "ties", density: 0 }), "combine.density"],
   ])("refuse %s", async (_, attempt, message) => {
     const failed = Promise.resolve().then(attempt);
     await expect(failed).rejects.toThrow(ConfigError);

@@ -21,6 +21,7 @@ export {
   type Adaptation,
   type Adapted,
   type Attachment,
+  type Combining,
   type Configurable,
   CONTRACT,
   defineMethod,

@@ -4,10 +4,11 @@ import type { z } from "zod";
 import { ConfigError } from "./errors.ts";
 import type { Init } from "./init.ts";
 import type { Interchange } from "./interchange.ts";
-import type { ModelInfo } from "./model.ts";
+import type { Model, ModelInfo } from "./model.ts";
 import type { Between } from "./pause.ts";
 import type { Progress } from "./progress.ts";
 import type { Kind, Kinds, Next, Site } from "./site.ts";
+import type { AnyMethod, Loaded } from "./state.ts";
 import { nearest, type Target } from "./target.ts";
 
 /** Version of this contract; a method says which it speaks. */
@@ -92,6 +93,24 @@ export interface Here<K extends Kind = Kind> {
   bias(): Tensor | null;
 }
 
+/** Making one adapter of several. */
+export interface Combining {
+  /** Its keys, with defaults, ranges and descriptions. */
+  readonly options: z.ZodObject;
+  /**
+   * @param method the one whose adapters these are, as its package exports it.
+   * @param options as `options` parses them.
+   * @throws {ConfigError} for adapters that cannot be combined, or not in that way.
+   */
+  combine<Batch>(
+    method: AnyMethod,
+    model: Model<Batch>,
+    adapters: readonly Loaded[],
+    weights: readonly number[],
+    options: Readonly<Record<string, unknown>>,
+  ): Loaded;
+}
+
 /**
  * The three ways to train few parameters, with a fourth for what trains none.
  * @see Lialin et al. 2023, https://arxiv.org/abs/2303.15647, §3; Ding et al. 2023, Nature Machine Intelligence 5.
@@ -123,6 +142,8 @@ export interface Method<C> {
   readonly storesBase?: boolean;
   /** What it does on the host between steps, if anything. */
   between?(config: C): Between;
+  /** How several of its adapters are made into one, if they can be. */
+  readonly combining?: Combining;
   /** How its files look in Hugging Face PEFT; without it they carry `peft_type` "GRAFT_" and the name. */
   readonly interchange?: Interchange<C>;
 }
