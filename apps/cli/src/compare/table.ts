@@ -82,7 +82,9 @@ export function cellsOf(rows: readonly Row[]): readonly (readonly string[])[] {
     ...figures.map((name) => {
       const { mean, deviation } = row.eval[name] ?? { mean: NaN, deviation: 0 };
       const spread = row.seeds > 1 ? ` ± ${deviation.toPrecision(2)}` : "";
-      return `${mean.toPrecision(4)}${spread} (${share(mean, reference?.eval[name]?.mean)})`;
+      const other = reference?.eval[name]?.mean ?? 0;
+      // A correlation may be negative, and then has no multiple that says anything.
+      return `${mean.toPrecision(4)}${spread}${other > 0 ? ` (${share(mean, other)})` : ""}`;
     }),
   ]);
   return [[...head, ...figures.map((name) => name.replaceAll("_", " "))], ...lines];
