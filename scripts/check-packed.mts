@@ -93,7 +93,7 @@ function check(project: string): void {
   const bin = (name: string): string => join(project, "node_modules/.bin", name);
   run("create-method", project, bin("create-method"), ["my-method"]);
   const mine = join(project, "my-method");
-  run("the battery of a new method", mine, bin("vitest"), ["run"]);
+  run("the battery of a new method", mine, bin("vitest"), ["run", "-u"]); // its first snapshots are new
   run("the build of a new method", mine, join(root, "node_modules/.bin/tsc"), []);
   cpSync(mine, join(project, "node_modules/my-method"), { recursive: true });
   run("a new method in the command line", project, bin("graft"), ["methods", "my-method"]);
