@@ -1,7 +1,7 @@
 /**
  * @file The benchmark runner.
  *
- *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [quant] [mixed] [--no-peers] [--size MB] [--json FILE]
+ *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [quant] [mixed] [shifts] [--no-peers] [--size MB] [--json FILE]
  */
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
@@ -14,6 +14,7 @@ import { kernels } from "./suites/kernels.ts";
 import { loading } from "./suites/load.ts";
 import { mixed } from "./suites/mixed.ts";
 import { quant } from "./suites/quant.ts";
+import { shifted } from "./suites/shifts.ts";
 import { peers, step } from "./suites/step.ts";
 
 const { values, positionals } = parseArgs({
@@ -34,6 +35,7 @@ const suites: Readonly<Record<string, () => Promise<Report>>> = {
   encoder,
   quant,
   mixed,
+  shifts: shifted,
 };
 const chosen = positionals.length > 0 ? positionals : Object.keys(suites).filter((s) => values.peers || s !== "peers");
 const unknown = chosen.find((name) => !(name in suites));
