@@ -26,7 +26,7 @@ export interface Cell {
 }
 
 /** What distinguishes cells of one entry. */
-export interface Setting {
+interface Setting {
   readonly lr: number;
   readonly seed: number;
   readonly steps: number;
