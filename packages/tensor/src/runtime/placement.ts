@@ -23,8 +23,7 @@ export const bytesOf = ({ shape, dtype }: Aval): number => sizeOf(shape) * bytes
 /** Whether a step touches memory: leaves are there, and views are another shape of what is there. */
 const works = ({ op }: Step): boolean => op !== leaf && (op.aliases === undefined || op.updates === true);
 
-const overlap = (a: Stretch | undefined, b: Stretch): boolean =>
-  a !== undefined && a.buffer === b.buffer && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+const overlap = (a: Stretch, b: Stretch): boolean => a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
 
 /**
  * Places the values of a program.
@@ -76,14 +75,25 @@ export function place(
     }
   });
   const kept = new Set(outputs.map(root));
-  const touches = (at: number, p: Stretch): boolean => {
-    const step = steps[at] as Step; // callers pass indices of steps
-    return works(step) && [...step.inputs, ...step.outputs].some((t) => overlap(placeOf(t), p));
+  /** Which steps read or write what lies in a buffer, in no order. */
+  const touched = new Map<string, { readonly at: number; readonly place: Stretch; readonly written: boolean }[]>();
+  const touch = (at: number, t: Tensor, written: boolean): void => {
+    const p = placeOf(t);
+    if (p === undefined) return;
+    const list = touched.get(p.buffer);
+    if (list === undefined) touched.set(p.buffer, [{ at, place: p, written }]);
+    else list.push({ at, place: p, written });
   };
-  const writes = (at: number, p: Stretch): boolean => {
-    const step = steps[at] as Step; // callers pass indices of steps
-    return works(step) && step.outputs.some((t) => overlap(placeOf(t), p));
-  };
+  steps.forEach((step, at) => {
+    if (!works(step)) return;
+    for (const t of step.inputs) touch(at, t, false);
+    for (const t of step.outputs) touch(at, t, true);
+  });
+  /** Whether one of the steps from..to touches a stretch, or, if so told, writes to it. */
+  const isTouched = (p: Stretch, from: number, to: number, { written }: { readonly written: boolean }): boolean =>
+    (touched.get(p.buffer) ?? []).some(
+      (use) => use.at >= from && use.at <= to && (use.written || !written) && overlap(use.place, p),
+    );
   const usesBuffer = (tensors: readonly Tensor[], { buffer }: Stretch): boolean =>
     tensors.some((t) => placeOf(t)?.buffer === buffer);
 
@@ -96,10 +106,10 @@ export function place(
     const maker = made.get(source);
     if (p === undefined || maker === undefined || places.has(source) || bytesOf(source) !== p.bytes) return undefined;
     if (usesBuffer(maker.step.inputs, p)) return undefined;
-    for (let k = maker.at; k < at; k++) if (touches(k, p)) return undefined;
+    if (isTouched(p, maker.at, at - 1, { written: false })) return undefined;
     const uses = readers.get(source) ?? [];
     const end = kept.has(source) ? steps.length - 1 : Math.max(at, ...uses);
-    for (let k = at + 1; k <= end; k++) if (writes(k, p)) return undefined;
+    if (isTouched(p, at + 1, end, { written: true })) return undefined;
     const conflict = uses.some((k) => k !== at && usesBuffer((steps[k] as Step).outputs, p));
     return conflict ? undefined : p;
   };
@@ -109,7 +119,10 @@ export function place(
     if (step.op !== assignOp) return;
     const p = direct(at);
     if (p === undefined) return;
-    places.set(root(step.inputs[1] as Tensor), p); // an assignment has two inputs
+    const value = root(step.inputs[1] as Tensor); // an assignment has two inputs
+    places.set(value, p);
+    for (const reader of readers.get(value) ?? []) touch(reader, value, false);
+    touch(made.get(value)?.at ?? at, value, true);
     free.add(at);
   });
   return {

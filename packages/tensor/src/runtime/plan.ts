@@ -26,15 +26,21 @@ export interface Slots {
   readonly places: readonly SlotPlace[];
 }
 
-interface Held {
+/** A life with its ends at hand: every value is held against most others. */
+interface Span {
   readonly life: Life;
+  readonly first: number;
+  readonly last: number;
+}
+
+interface Held extends Span {
   readonly from: number;
   readonly to: number;
 }
 
 const first = ({ reads, writes }: Life): number => Math.min(reads[0] ?? Infinity, writes[0] ?? Infinity);
 const last = ({ reads, writes }: Life): number => Math.max(reads.at(-1) ?? -1, writes.at(-1) ?? -1);
-const meet = (a: Life, b: Life): boolean => first(a) <= last(b) && first(b) <= last(a);
+const meet = (a: Span, b: Span): boolean => a.first <= b.last && b.first <= a.last;
 
 /** Whether one dispatch reads the one and writes the other: WebGPU forbids both in one buffer, wherever they lie in it. */
 const apart = (a: Life, b: Life): boolean =>
@@ -54,26 +60,27 @@ export function pack(values: readonly Life[]): Slots {
   const largestFirst = [...values.entries()].sort(([i, a], [j, b]) => b.bytes - a.bytes || i - j);
   for (const [index, life] of largestFirst) {
     const bytes = aligned(life.bytes);
+    const span = { life, first: first(life), last: last(life) };
     let slot = 0;
     let offset = -1;
     for (; slot < slots.length && offset < 0; slot++) {
       const { bytes: size, held } = slots[slot] ?? { bytes: 0, held: [] };
-      offset = gap(held, life, bytes, size);
+      offset = gap(held, span, bytes, size);
     }
     if (offset < 0) {
       offset = 0;
       slot = slots.push({ bytes, held: [] });
     }
-    slots[slot - 1]?.held.push({ life, from: offset, to: offset + bytes });
+    slots[slot - 1]?.held.push({ ...span, from: offset, to: offset + bytes });
     places[index] = { slot: slot - 1, offset };
   }
   return { sizes: slots.map((s) => s.bytes), places };
 }
 
 /** The lowest offset at which a slot has `bytes` free for a whole life; −1 if there is none. */
-function gap(held: readonly Held[], life: Life, bytes: number, size: number): number {
-  const alive = held.filter((other) => meet(other.life, life)).sort((a, b) => a.from - b.from);
-  if (alive.some((other) => apart(other.life, life))) return -1;
+function gap(held: readonly Held[], span: Span, bytes: number, size: number): number {
+  const alive = held.filter((other) => meet(other, span)).sort((a, b) => a.from - b.from);
+  if (alive.some((other) => apart(other.life, span.life))) return -1;
   let offset = 0;
   for (const { from, to } of alive) {
     if (from - offset >= bytes) return offset;
