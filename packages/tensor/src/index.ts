@@ -49,6 +49,7 @@ export { type Literal, run } from "./run.ts";
 export { Device, type DeviceOptions, requestDevice } from "./runtime/device.ts";
 export { type DeviceRuntime, deviceRuntime } from "./runtime/gpu-runtime.ts";
 export { f16ToNumber, hostRuntime } from "./runtime/host.ts";
+export { planningRuntime } from "./runtime/planner.ts";
 export type { DeviceProgram } from "./runtime/program.ts";
 export type { ProfileRow } from "./runtime/profile.ts";
 export type {

@@ -8,11 +8,11 @@ import type { Tensor, Trace } from "../tensor.ts";
 import { fuse } from "../trace/fuse.ts";
 import type { Stretch } from "../trace/memory.ts";
 import { collect } from "./host.ts";
+import type { StoreLayout } from "./layout.ts";
 import { bytesOf } from "./placement.ts";
 import { aligned } from "./plan.ts";
 import type { MemoryPlan, Outputs } from "./runtime.ts";
 import { type Call, schedule, type Schedule } from "./schedule.ts";
-import type { DeviceStore } from "./store.ts";
 import { padded } from "./transfer.ts";
 
 /** A value at an offset of a buffer that holds several, in bytes. */
@@ -96,7 +96,7 @@ function uniforms(calls: readonly Call[]): {
  * @throws {TraceError | ShapeError} for a trace that does not fit the store.
  * @throws {DeviceError} for a value larger than the device binds.
  */
-export function draft(store: DeviceStore, build: (trace: Trace) => Outputs, target: Target): Blueprint {
+export function draft(store: StoreLayout, build: (trace: Trace) => Outputs, target: Target): Blueprint {
   const { outputs: results, nodes } = collect(build);
   const names = Object.keys(results);
   const tensors = Object.values(results);
@@ -153,7 +153,7 @@ export function draft(store: DeviceStore, build: (trace: Trace) => Outputs, targ
   const memory: Record<string, number> = { activations: planned.slots.reduce((a, b) => a + b, 0), transfer: 0 };
   const add = (kind: string, bytes: number): number => (memory[kind] = (memory[kind] ?? 0) + bytes);
   for (const buffer of parameters) {
-    const { kind, bytes } = store.footprint(buffer);
+    const { kind, bytes } = store.block(buffer);
     add(kind, bytes);
   }
   add("transfer", inputs.bytes + words.byteLength + STAGING * outputs.bytes);

@@ -41,8 +41,8 @@ export function deviceRuntime(device: Device): DeviceRuntime {
     };
     const have = (kind: string, n: number): number => (bytes[kind] = (bytes[kind] ?? 0) - n);
     for (const buffer of blueprint.parameters) {
-      const { kind, bytes: n, allocated } = store.footprint(buffer);
-      if (allocated) have(kind, n);
+      const { kind, bytes: n } = store.block(buffer);
+      if (store.isAllocated(buffer)) have(kind, n);
     }
     for (const { key, bytes: n } of blueprint.constants) if (constants.has(key)) have("transfer", n);
     return bytes;
@@ -59,7 +59,7 @@ export function deviceRuntime(device: Device): DeviceRuntime {
       const blueprint = draft(store, build, device.target);
       device.require(missing(store, blueprint));
       const program = new DeviceProgram(device, workspace, blueprint);
-      const fresh = blueprint.parameters.filter((buffer) => !store.footprint(buffer).allocated);
+      const fresh = blueprint.parameters.filter((buffer) => !store.isAllocated(buffer));
       await device.allocate(
         () => {
           const shared = new Map<string, GPUBuffer>();

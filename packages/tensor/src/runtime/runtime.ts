@@ -31,8 +31,8 @@ export interface Member {
 }
 
 /**
- * A stretch of memory that holds several f32 parameters one after another, each at a multiple of 64 elements, the gaps
- * zero. It is a parameter itself, of shape [size], under its own name: optimizers work on buckets.
+ * A stretch of memory that holds several f32 parameters one after another, each at a multiple of `BUCKET_BLOCK` elements,
+ * the gaps zero. It is a parameter itself, of shape [size], under its own name: optimizers work on buckets.
  */
 export interface Bucket {
   readonly name: string;
@@ -114,8 +114,13 @@ export async function eachPiece(
   if (at !== size) throw new ShapeError(`${name}: got ${at} values, wants ${size}.`);
 }
 
-/** Elements of a group's member, rounded up so that the next one may be bound on its own (256 bytes). */
-const alignElements = (elements: number): number => Math.ceil(elements / 64) * 64;
+/**
+ * Members of a bucket start at multiples of so many elements. So whatever optimizers keep for every block of a bucket is of one
+ * member: a learning rate, or the scale of eight-bit codes. And each member may be bound on its own, at a multiple of 256 bytes.
+ */
+export const BUCKET_BLOCK = 256;
+
+const alignElements = (elements: number): number => Math.ceil(elements / BUCKET_BLOCK) * BUCKET_BLOCK;
 
 /** Lays members out in buckets of at most `maxBytes`, in order. A member larger than that gets a bucket of its own. */
 export function layoutGroup(name: string, members: readonly Member[], maxBytes: number): Bucket[] {
