@@ -42,5 +42,4 @@ export const gptYardstick = (size: GptSize): Yardstick => ({
     const ids = randomRow(size.length, size.vocabulary);
     return { ids, labels: ids };
   }),
-  length: size.length,
 });

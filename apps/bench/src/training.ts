@@ -2,7 +2,16 @@
 import { buildModel, families, randomBase } from "@graftml/models";
 import { adapt, type Adapted, declareAdapter, declareBase, type TokenBatch } from "@graftml/peft";
 import { type DeviceRuntime, type MemoryPlan, type ProfileRow, type Source, sizeOf } from "@graftml/tensor";
-import { adamw, declareTraining, type Example, type Task, traceGradients, traceUpdate } from "@graftml/trainer";
+import {
+  adamw,
+  declareTraining,
+  type Example,
+  factsOf,
+  shapeFor,
+  type Task,
+  traceGradients,
+  traceUpdate,
+} from "@graftml/trainer";
 import type { Contender } from "./measure.ts";
 
 /** A step that can be repeated, with what it needs. */
@@ -19,18 +28,15 @@ export interface Yardstick {
   readonly config: Readonly<Record<string, unknown>>;
   readonly task: Task<TokenBatch, Example>;
   readonly rows: readonly Example[];
-  /** Tokens that rows are padded to. */
-  readonly length: number;
 }
 
 /** Forward, backward, clipping and AdamW in one program; the loss is read back, as a trainer does. */
 export async function trainingStep(
   runtime: DeviceRuntime,
   name: string,
-  { config, task, rows, length }: Yardstick,
+  { config, task, rows }: Yardstick,
   methods: readonly Adapted[],
 ): Promise<TrainingStep> {
-  const batch = rows.length;
   const model = buildModel(config, { task: task.name });
   const family = families.find((f) => f.type === model.info.type);
   if (family === undefined) throw new Error("the yardstick's family is gone.");
@@ -40,8 +46,8 @@ export async function trainingStep(
   const adapter = adapt(model, methods);
   const optimizer = adamw();
   const buckets = declareTraining(store, declareAdapter(store, adapter, base, { seed: 0 }), optimizer);
-  const setting = { runtime, store, model, adapters: [adapter], task, batchSize: batch };
-  const shape = { batch, length, lead: 0 };
+  const setting = { runtime, store, model, adapters: [adapter], task, batchSize: rows.length };
+  const shape = shapeFor(setting, factsOf(setting, adapter.layers), rows);
   const program = await runtime.compile(store, (trace) => {
     const { loss } = traceGradients(trace, setting, adapter.layers, shape, buckets, { accumulating: false });
     return { ...(loss && { loss }), ...traceUpdate(trace, buckets, { optimizer, maxGradNorm: 1 }) };

@@ -46,7 +46,10 @@ export function examplesOf(session: Session, records: Records): Data {
   const { run, loaded } = session;
   const rows = examplesFrom(records.train, session, { told: false });
   return {
-    rows: run.data.pack ? packRows(textsOf(rows), Math.min(run.data.max_length, loaded.model.info.maxLength)) : rows,
+    rows:
+      taskOf(session).packed === "data"
+        ? packRows(textsOf(rows), Math.min(run.data.max_length, loaded.model.info.maxLength))
+        : rows,
     heldOut: examplesFrom(records.eval, session, { told: true }),
     answered: records.eval,
   };

@@ -53,7 +53,12 @@ const dataSchema = z.strictObject({
     ),
   shuffle: z.boolean().default(true).describe("false: file order, epoch after epoch"),
   bucket: z.boolean().default(false).describe("rows of like length share a batch: less padding"),
-  pack: z.boolean().default(false).describe("several short texts share a row, each seen by itself only (causal-lm)"),
+  pack: z
+    .boolean()
+    .default(false)
+    .describe(
+      "several short texts share a row, each seen by itself only (causal-lm, masked-lm, sequence-classification)",
+    ),
   metrics: z
     .array(nameIn(textMetrics))
     .default([])

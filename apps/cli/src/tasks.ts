@@ -7,6 +7,7 @@ import {
   type ImageExample,
   maskedLm,
   packedLm,
+  packedSequenceClassification,
   type Rows,
   type Run as TrainerRun,
   seq2seqLm,
@@ -46,10 +47,12 @@ const tasks: Readonly<Record<string, Kind>> = {
   "masked-lm": onTexts(({ run, loaded: { tokenizer } }) => {
     if (tokenizer === null || tokenizer.mask === null)
       throw new UsageError(`the tokenizer of ${run.model} names no mask_token, which masked-lm hides tokens behind.`);
-    return maskedLm({ mask: tokenizer.mask, special: tokenizer.special });
+    return maskedLm({ mask: tokenizer.mask, special: tokenizer.special, packed: run.data.pack });
   }),
   "seq2seq-lm": onTexts(() => seq2seqLm),
-  "sequence-classification": onTexts(() => sequenceClassification),
+  "sequence-classification": onTexts(({ run }) =>
+    run.data.pack ? packedSequenceClassification : sequenceClassification,
+  ),
   "token-classification": onTexts(({ run }) => tokenClassification(run.data.labels ?? [])),
   "image-classification": { open: () => imageClassification, examples: encodeImages },
 };
@@ -64,8 +67,10 @@ function kindOf({ task }: Run): Kind {
 export function taskOf(session: Session): AnyTask {
   const { run } = session;
   const found = kindOf(run).open(session);
-  if (run.data.pack && found.packed !== true)
-    throw new UsageError(`data.pack: several texts share a row in causal-lm only, not in ${run.task}.`);
+  if (run.data.pack && found.packed === undefined)
+    throw new UsageError(
+      `data.pack: several texts share a row in causal-lm, masked-lm and sequence-classification only, not in ${run.task}.`,
+    );
   return found;
 }
 

@@ -182,9 +182,13 @@ describe("packed rows", { timeout: 60_000 }, () => {
   });
 
   it("are refused by tasks that know none", async () => {
-    const folder = await judging("text\tlabel\na\tx\nb\ty\n", "text\tlabel\na\tx\n");
+    const folder = await project(`task: token-classification\n${RUN.replace("  eval: dev.csv", "")}`);
+    const row = { tokens: ["a", "b"], tags: ["x", "y"] };
+    writeFileSync(join(folder, "train.jsonl"), `${JSON.stringify(row)}\n`);
     const { status, stderr } = await graft(folder, ["train", "run.yaml", "--data.pack", "true", ...HOST]);
     expect(status).toBe(2);
-    expect(stderr).toMatch(/data\.pack: several texts share a row in causal-lm only/);
+    expect(stderr).toMatch(
+      /data\.pack: several texts share a row in causal-lm, masked-lm and sequence-classification only/,
+    );
   });
 });

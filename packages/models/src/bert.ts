@@ -98,8 +98,8 @@ const headsOf = (c: BertConfig): Readonly<Record<string, Head>> => ({
   "sequence-classification": {
     architecture: "BertForSequenceClassification",
     outputs: "labels",
-    apply: (scope, h, labels) => {
-      const pooled = tanh(dense(scope.at("bert.pooler.dense"), firstRow(h), "pooler", c.hidden_size)); // [B, D]
+    apply: (scope, h, labels, batch) => {
+      const pooled = tanh(dense(scope.at("bert.pooler.dense"), firstRow(h, batch), "pooler", c.hidden_size)); // [B, D]
       return tokenLabels(c.classifier_dropout)(scope, pooled, labels);
     },
   },

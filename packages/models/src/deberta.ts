@@ -162,9 +162,9 @@ const headsOf = (c: DebertaConfig, name: string): Readonly<Record<string, Head>>
   "sequence-classification": {
     architecture: `${name}ForSequenceClassification`,
     outputs: "labels",
-    apply: (scope, h, labels) => {
+    apply: (scope, h, labels, batch) => {
       const s = scope.at("pooler");
-      const row = s.at("dropout").dropout(firstRow(h), c.pooler_dropout); // [B, D]
+      const row = s.at("dropout").dropout(firstRow(h, batch), c.pooler_dropout); // [B, D]
       const mixed = dense(s.at("dense"), row, "pooler", c.hidden_size);
       const pooled = scope.trace.within(s.path, () => activations[c.pooler_hidden_act](mixed));
       return tokenLabels(c.cls_dropout)(scope, pooled, labels);

@@ -1,7 +1,7 @@
 /** @file What stands on a decoder: the output embedding, or a layer that judges a text by its last token. */
 import type { BatchSize, TokenBatch } from "@graftml/peft";
-import { add, cast, gather, reshape, scale, shift, ShapeError, sum, type Tensor, type Trace } from "@graftml/tensor";
-import type { Head } from "./heads.ts";
+import { add, cast, scale, shift, ShapeError, sum, type Tensor, type Trace } from "@graftml/tensor";
+import { type Head, rowsAt } from "./heads.ts";
 import { iota, linear, tokenInputs } from "./layers.ts";
 
 /** Rate of the dropout before labels of tokens, where config.json names none. */
@@ -60,19 +60,18 @@ export const decoderHeads = ({
 export function decoderInputs(trace: Trace, size: BatchSize, maxLength: number, head: Head): TokenBatch {
   const tokens = tokenInputs(trace, size, maxLength);
   if (head.outputs === "tokens") return tokens;
-  if (size.packed === true)
-    throw new ShapeError("texts that are judged one by one cannot share a row; turn packing off.");
-  return { ...tokens, mask: trace.input("mask", [size.batch, size.length]) };
+  if (size.texts !== undefined) return { ...tokens, judged: trace.input("ends", [size.texts], "i32") };
+  return { ...tokens, mask: tokens.mask ?? trace.input("mask", [size.batch, size.length]) };
 }
 
-/** Hidden states of every row's last token, by the mask: [B, T', D] → [B, D]. Padding stands on the right. */
-function lastToken(hidden: Tensor, { mask }: TokenBatch): Tensor {
-  const [B = 0, rows = 0, D = 0] = hidden.shape;
-  if (mask === null) throw new ShapeError("a text's last token cannot be told without the mask of its padding.");
+/** Hidden states of every text's last token, by the mask unless texts share rows: [B, T', D] → [texts, D]. Padding stands on the right. */
+function lastToken(hidden: Tensor, { mask, judged }: TokenBatch): Tensor {
+  const [B = 0, rows = 0] = hidden.shape;
   const { trace } = hidden.node;
   return trace.within("last token", () => {
+    if (judged !== undefined) return rowsAt(hidden, judged);
+    if (mask === null) throw new ShapeError("a text's last token cannot be told without the mask of its padding.");
     const last = shift(sum(mask, [1]), rows - (mask.shape[1] ?? 0) - 1); // [B]
-    const at = cast(add(last, scale(iota(trace, B), rows)), "i32"); // among B·T' rows
-    return gather(reshape(hidden, [B * rows, D]), at);
+    return rowsAt(hidden, cast(add(last, scale(iota(trace, B), rows)), "i32"));
   });
 }

@@ -80,8 +80,8 @@ const headsOf = (c: DistilBertConfig): Readonly<Record<string, Head>> => ({
   "sequence-classification": {
     architecture: "DistilBertForSequenceClassification",
     outputs: "labels",
-    apply: (scope, h, labels) => {
-      const mixed = relu(dense(scope.at("pre_classifier"), firstRow(h), "head", c.dim)); // [B, D]
+    apply: (scope, h, labels, batch) => {
+      const mixed = relu(dense(scope.at("pre_classifier"), firstRow(h, batch), "head", c.dim)); // [B, D]
       return tokenLabels(c.seq_classif_dropout)(scope, mixed, labels);
     },
   },

@@ -68,7 +68,8 @@ export function encoderModel(
 }
 
 /**
- * Token ids as an encoder takes them: the inputs "ids" and "mask", and where it tells texts of a pair apart "types".
+ * Token ids as an encoder takes them: the inputs "ids" and "mask", and where it tells texts of a pair apart "types". Texts
+ * that share rows are judged by their first tokens, the input "starts".
  * @param types kinds of texts that it tells apart.
  * @throws {ShapeError} if the sequence is longer than the positions of the model.
  */
@@ -79,6 +80,7 @@ export function textInputs(trace: Trace, size: BatchSize, maxLength: number, typ
     ...tokens,
     mask: tokens.mask ?? trace.input("mask", shape),
     types: types > 1 ? trace.input("types", shape, "i32") : null,
+    ...(size.texts !== undefined && { judged: trace.input("starts", [size.texts], "i32") }),
   };
 }
 

@@ -1,6 +1,6 @@
 /** @file Heads: what turns hidden states into the logits of a task, and how many outputs it has. */
 import type { JsonObject, Scope, TokenBatch } from "@graftml/peft";
-import { add, reshape, slice, type Tensor } from "@graftml/tensor";
+import { add, gather, reshape, slice, type Tensor } from "@graftml/tensor";
 import { z } from "zod";
 import { only, readConfig, size } from "./config.ts";
 import { type BuildOptions, headFor } from "./family.ts";
@@ -71,10 +71,18 @@ function withLabels(json: JsonObject, labels: number): JsonObject {
 export const classifier = (s: Scope, h: Tensor, labels: number): Tensor =>
   linear(s, h, { roles: ["head"], out: labels, bias: true });
 
-/** Row 0 of every text: its first token, or what a method put before it. [B, T', D] → [B, D] */
-export function firstRow(h: Tensor): Tensor {
+/** The first row of every text: its first token, or what a method put before it. [B, T', D] → [texts, D] */
+export function firstRow(h: Tensor, { judged }: TokenBatch): Tensor {
   const [B = 0, , D = 0] = h.shape;
-  return h.node.trace.within("first row", () => reshape(slice(h, 1, 0, 1), [B, D]));
+  return h.node.trace.within("first row", () =>
+    judged === undefined ? reshape(slice(h, 1, 0, 1), [B, D]) : rowsAt(h, judged),
+  );
+}
+
+/** Rows of hidden states by their numbers: [B, T, D], i32 [N] → [N, D] */
+export function rowsAt(h: Tensor, numbers: Tensor): Tensor {
+  const [B = 0, T = 0, D = 0] = h.shape;
+  return gather(reshape(h, [B * T, D]), numbers);
 }
 
 /** A head that predicts tokens: where its parts stand. */

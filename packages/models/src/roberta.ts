@@ -68,10 +68,10 @@ const headsOf = (c: BertConfig, name: string): Readonly<Record<string, Head>> =>
   "sequence-classification": {
     architecture: `${name}ForSequenceClassification`,
     outputs: "labels",
-    apply: (scope, h, labels) => {
+    apply: (scope, h, labels, batch) => {
       const s = scope.at("classifier");
       const dropped = (x: Tensor, at: string): Tensor => s.at(at).dropout(x, c.classifier_dropout);
-      const mixed = tanh(dense(s.at("dense"), dropped(firstRow(h), "dropout.0"), "head", c.hidden_size)); // [B, D]
+      const mixed = tanh(dense(s.at("dense"), dropped(firstRow(h, batch), "dropout.0"), "head", c.hidden_size)); // [B, D]
       return classifier(s.at("out_proj"), dropped(mixed, "dropout.1"), labels);
     },
   },

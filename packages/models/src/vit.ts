@@ -116,7 +116,7 @@ const heads: Readonly<Record<string, Head>> = {
   "image-classification": {
     architecture: "ViTForImageClassification",
     outputs: "labels",
-    apply: (scope, h, labels) => classifier(scope.at("classifier"), firstRow(h), labels),
+    apply: (scope, h, labels, batch) => classifier(scope.at("classifier"), firstRow(h, batch), labels),
   },
 };
 

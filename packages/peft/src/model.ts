@@ -15,6 +15,11 @@ export interface TokenBatch {
   readonly mask: Tensor | null;
   /** Whether several texts share a row; default false. */
   readonly packed?: boolean;
+  /**
+   * Where several texts share a row and each is judged as a whole: the token that it is judged by, counted over all B·T,
+   * i32 [texts].
+   */
+  readonly judged?: Tensor;
   /** Which text of a pair a token belongs to, i32 [B, T]; absent: the first. */
   readonly types?: Tensor | null;
   /** What the decoder of an encoder-decoder reads: token ids, i32 [B, U]. */
@@ -31,6 +36,8 @@ export interface BatchSize {
   readonly target?: number | undefined;
   /** Whether several texts share a row; default false. */
   readonly packed?: boolean | undefined;
+  /** Texts that are judged as wholes, where several share a row; absent: as many as rows. */
+  readonly texts?: number | undefined;
 }
 
 /** Facts of a model that methods and files need. */
@@ -68,8 +75,8 @@ export interface Model<Batch = TokenBatch> {
   forward(scope: Scope, batch: Batch): Tensor;
   /**
    * Hidden states → logits, through the `linear` site of the head. A head that predicts tokens, or labels of tokens, takes
-   * any rows [..., D] → [..., V] and does not look at the batch. One that judges a whole row takes all of `forward`'s
-   * hidden states [B, T', D] → [B, labels].
+   * any rows [..., D] → [..., V] and does not look at the batch. One that judges a whole text takes all of `forward`'s
+   * hidden states [B, T', D] → [texts, labels].
    */
   head(scope: Scope, hidden: Tensor, batch: Batch): Tensor;
 }

@@ -24,11 +24,12 @@ export type { Choices, Evaluation, Job, Run, Setting, StepEvent, TrainEvent } fr
 export { digest } from "./resolved.ts";
 export { constant, cosine, linear, type Schedule, schedules, type ScheduleSettings } from "./schedule.ts";
 export { lazyRows, type LazyRows, listOf, longestOf, type Rows } from "./rows.ts";
+export { shapeFor } from "./shapes.ts";
 export { causalLm, packedLm } from "./tasks/causal-lm.ts";
 export { imageClassification, type ImageExample } from "./tasks/image-classification.ts";
 export { maskedLm, type Masking } from "./tasks/masked-lm.ts";
 export { seq2seqLm } from "./tasks/seq2seq-lm.ts";
-export { sequenceClassification } from "./tasks/sequence-classification.ts";
+export { packedSequenceClassification, sequenceClassification } from "./tasks/sequence-classification.ts";
 export { tokenClassification } from "./tasks/token-classification.ts";
 export type { BatchShape, Collated, Draw, Figures, Judged, Outcome, Pass, RowFacts, RowSize, Task } from "./task.ts";
 export { train } from "./train.ts";

@@ -79,12 +79,15 @@ export interface RowFacts {
 /** A task. Anything of this shape can be one. */
 export interface Task<Batch, Row> {
   readonly name: string;
-  /** Whether several texts share a row: programs are then traced for that. Default false. */
-  readonly packed?: boolean;
+  /**
+   * Where several texts share a row: "data" if rows come that way (`packRows`), "batch" if each batch is packed as it is
+   * collated, into as many rows as its texts need. Absent: nowhere.
+   */
+  readonly packed?: "data" | "batch";
   size(row: Row): RowSize;
   /** @throws {DataError} if a row cannot be used. `name` says which one it is: "row 17". */
   check(row: Row, name: string, facts: RowFacts): void;
-  /** At most B rows; what is missing is filled up with rows that do not count. */
+  /** At most as many rows as a batch has, or texts where they share rows; what is missing is filled up with what does not count. */
   collate(rows: readonly Row[], shape: BatchShape, facts: { readonly model: ModelInfo; readonly draw: Draw }): Collated;
   outcome(pass: Pass<Batch>): Outcome;
   /** Figures over a whole set, beside its loss. */

@@ -2,10 +2,20 @@
 import type { TokenBatch } from "@graftml/peft";
 import { IGNORE, slice } from "@graftml/tensor";
 import type { Example } from "../encode.ts";
-import { DataError, TrainError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import { bitsPerCharacter, perplexity } from "../metrics/language.ts";
 import type { Task } from "../task.ts";
-import { checkKnown, checkTokens, labelRows, nameOf, tokenInputs, tokenLoss, tokensIn } from "./tokens.ts";
+import {
+  checkKnown,
+  checkTokens,
+  labelRows,
+  nameOf,
+  numberTexts,
+  refuseLead,
+  tokenInputs,
+  tokenLoss,
+  tokensIn,
+} from "./tokens.ts";
 
 /**
  * Predicting the next token.
@@ -24,10 +34,7 @@ export const causalLm: Task<TokenBatch, Example> = {
       throw new DataError(`${where} has ${ids.length} tokens and ${labels.length} labels.`);
     checkTokens(ids, where, facts);
     checkKnown(labels, where, model);
-    if (starts !== undefined && lead > 0)
-      throw new TrainError(
-        "packed rows have no place for the virtual tokens of a prompt before each text. Set data.pack: false, or use prefix tuning.",
-      );
+    if (starts !== undefined) refuseLead(lead);
     if (learnt(row, lead).every((label) => label === IGNORE))
       throw new DataError(
         `${where} has no label to learn from: of its ${ids.length} token(s) all are padding, prompt or the first. Drop it, shorten its prompt, or raise data.max_length.`,
@@ -50,21 +57,8 @@ export const causalLm: Task<TokenBatch, Example> = {
 };
 
 /** Predicting the next token where several texts share a row (`packRows`): each is seen by its own tokens only. */
-export const packedLm: Task<TokenBatch, Example> = { ...causalLm, packed: true };
+export const packedLm: Task<TokenBatch, Example> = { ...causalLm, packed: "data" };
 
 /** Labels by column. Nothing stands before the first token of a text, unless something leads, so nothing predicts it. */
 const learnt = ({ labels, starts = [0] }: Example, lead: number): readonly number[] =>
   lead > 0 ? labels : labels.map((label, t) => (starts.includes(t) ? IGNORE : label)).slice(1);
-
-/** Numbers the texts of every row in its mask, from 1, and counts positions anew in each: i32 [B, T]. */
-function numberTexts(rows: readonly Example[], mask: Float32Array, length: number): Int32Array {
-  const positions = new Int32Array(mask.length);
-  rows.forEach(({ ids, starts = [0] }, b) =>
-    starts.forEach((start, i) => {
-      const end = starts[i + 1] ?? ids.length;
-      mask.fill(i + 1, b * length + start, b * length + end);
-      for (let t = start; t < end; t++) positions[b * length + t] = t - start;
-    }),
-  );
-  return positions;
-}

@@ -5,7 +5,7 @@ import type { Example } from "../encode.ts";
 import { DataError } from "../errors.ts";
 import { perplexity } from "../metrics/language.ts";
 import type { Draw, Task } from "../task.ts";
-import { checkTokens, labelRows, nameOf, tokenInputs, tokenLoss, tokensIn } from "./tokens.ts";
+import { checkTokens, labelRows, laidOut, nameOf, refuseLead, tokenLoss, tokensIn } from "./tokens.ts";
 
 /** How tokens are hidden. */
 export interface Masking {
@@ -15,6 +15,8 @@ export interface Masking {
   readonly special: ReadonlySet<number>;
   /** Share of tokens that are to be predicted; default 0.15. */
   readonly rate?: number;
+  /** Whether the texts of a batch share rows: no figure changes, and less of the batch is padding. Default false. */
+  readonly packed?: boolean;
 }
 
 /** Of the tokens to be predicted so many are hidden; half of the others become a random token, the rest stay. */
@@ -26,7 +28,7 @@ const noise = keyOf("masked tokens");
  * Predicting tokens that were hidden. Which ones is drawn anew in every epoch from seed, epoch and the row's number; rows that
  * bring labels are taken as they are.
  */
-export function maskedLm({ mask, special, rate = 0.15 }: Masking): Task<TokenBatch, Example> {
+export function maskedLm({ mask, special, rate = 0.15, packed = false }: Masking): Task<TokenBatch, Example> {
   /** A row with some of its tokens hidden, and what they were. */
   const hide = (row: Example, vocabulary: number, { seed, epoch }: Draw, number: number): Example => {
     if (row.labels.length > 0) return row;
@@ -45,11 +47,13 @@ export function maskedLm({ mask, special, rate = 0.15 }: Masking): Task<TokenBat
   };
   return {
     name: "masked-lm",
+    ...(packed && { packed: "batch" }),
     size: ({ ids }) => ({ length: ids.length }),
     check(row, name, facts) {
       const where = nameOf(name, row);
       const { ids, labels } = row;
       checkTokens(ids, where, facts);
+      if (packed) refuseLead(facts.lead);
       if (labels.length !== 0 && labels.length !== ids.length)
         throw new DataError(`${where} has ${ids.length} tokens and ${labels.length} labels.`);
       if (labels.length === 0 && ids.every((id) => special.has(id)))
@@ -57,12 +61,13 @@ export function maskedLm({ mask, special, rate = 0.15 }: Masking): Task<TokenBat
     },
     collate(rows, shape, { model, draw }) {
       const hidden = rows.map((row, b) => hide(row, model.vocabulary, draw, draw.numbers[b] ?? b));
+      const laid = laidOut(hidden, shape);
       const { labels, counted } = labelRows(
-        hidden.map((row) => row.labels),
+        laid.rows.map((row) => row.labels),
         shape.batch,
         shape.length,
       );
-      return { inputs: { ...tokenInputs(hidden, shape), labels }, labels: counted, tokens: tokensIn(rows) };
+      return { inputs: { ...laid.inputs, labels }, labels: counted, tokens: tokensIn(rows) };
     },
     outcome: (pass) => tokenLoss(pass, slice(pass.hidden, 1, pass.shape.lead, pass.shape.length)),
     figures: ({ loss }) => perplexity(loss),

@@ -6,7 +6,7 @@ import { DataError } from "../errors.ts";
 import { classFigures, likeliest } from "../metrics/classes.ts";
 import { scoreFigures } from "../metrics/correlation.ts";
 import type { Task } from "../task.ts";
-import { checkClass, checkTokens, classLabels, nameOf, tokenInputs, tokensIn } from "./tokens.ts";
+import { checkClass, checkTokens, classLabels, laidOut, nameOf, refuseLead, tokensIn } from "./tokens.ts";
 
 /** As in transformers, a head of one output is regression: the loss is the squared error. */
 const scores = ({ labels }: ModelInfo): boolean => labels === 1;
@@ -24,21 +24,21 @@ export const sequenceClassification: Task<TokenBatch, Example> = {
     else if (!Number.isFinite(label)) throw new DataError(`${where} has the score ${label}; it must be a number.`);
   },
   collate(rows, shape, { model }) {
-    const { batch } = shape;
+    const { batch, texts = batch } = shape;
     const inputs = scores(model)
       ? {
-          scores: Float32Array.from({ length: batch }, (_, b) => rows[b]?.labels[0] ?? 0),
-          counts: Float32Array.from({ length: batch }, (_, b) => (b < rows.length ? 1 : 0)),
+          scores: Float32Array.from({ length: texts }, (_, b) => rows[b]?.labels[0] ?? 0),
+          counts: Float32Array.from({ length: texts }, (_, b) => (b < rows.length ? 1 : 0)),
         }
-      : { labels: classLabels(rows, batch) };
-    return { inputs: { ...tokenInputs(rows, shape), ...inputs }, labels: rows.length, tokens: tokensIn(rows) };
+      : { labels: classLabels(rows, texts) };
+    return { inputs: { ...laidOut(rows, shape).inputs, ...inputs }, labels: rows.length, tokens: tokensIn(rows) };
   },
-  outcome({ trace, scope, model, batch: read, hidden, shape: { batch } }) {
-    const predictions = model.head(scope, hidden, read); // [B, labels]
+  outcome({ trace, scope, model, batch: read, hidden, shape: { batch, texts = batch } }) {
+    const predictions = model.head(scope, hidden, read); // [texts, labels]
     if (!scores(model.info))
-      return { loss: sum(crossEntropy(predictions, trace.input("labels", [batch], "i32"))), predictions };
-    const gap = sub(reshape(predictions, [batch]), trace.input("scores", [batch]));
-    return { loss: sum(mul(square(gap), trace.input("counts", [batch]))), predictions };
+      return { loss: sum(crossEntropy(predictions, trace.input("labels", [texts], "i32"))), predictions };
+    const gap = sub(reshape(predictions, [texts]), trace.input("scores", [texts]));
+    return { loss: sum(mul(square(gap), trace.input("counts", [texts]))), predictions };
   },
   figures({ rows, predictions, model }) {
     const wanted = rows.map(({ labels: [label = 0] }) => label);
@@ -48,5 +48,15 @@ export const sequenceClassification: Task<TokenBatch, Example> = {
           predictions.map(([score = 0]) => score),
         )
       : classFigures(wanted, predictions.map(likeliest), model.labels);
+  },
+};
+
+/** The same where the texts of a batch share rows: no figure changes, and less of the batch is padding. */
+export const packedSequenceClassification: Task<TokenBatch, Example> = {
+  ...sequenceClassification,
+  packed: "batch",
+  check(row, name, facts) {
+    refuseLead(facts.lead);
+    sequenceClassification.check(row, name, facts);
   },
 };

@@ -2,8 +2,9 @@
 import type { ModelInfo, TokenBatch } from "@graftml/peft";
 import { IGNORE, linearCrossEntropy, reshape, type Source, sum, type Tensor } from "@graftml/tensor";
 import type { Example } from "../encode.ts";
-import { DataError } from "../errors.ts";
-import type { BatchShape, Outcome, Pass, RowFacts } from "../task.ts";
+import { DataError, TrainError } from "../errors.ts";
+import { packBatch } from "../packing.ts";
+import type { BatchShape, Collated, Outcome, Pass, RowFacts } from "../task.ts";
 
 /** A row in words: its number and where it comes from. */
 export const nameOf = (name: string, { origin }: { readonly origin?: string }): string =>
@@ -55,6 +56,26 @@ export function tokenInputs(
   return { ids, types, mask };
 }
 
+/**
+ * The texts of a batch as its rows and their inputs: those of `tokenInputs`, and where texts share rows "positions", and each
+ * text's first and last token as "starts" and "ends", counted over all rows.
+ */
+export function laidOut(
+  texts: readonly Example[],
+  shape: BatchShape,
+): { readonly rows: readonly Example[]; readonly inputs: Collated["inputs"] } {
+  if (shape.texts === undefined) return { rows: texts, inputs: tokenInputs(texts, shape) };
+  const { rows, starts, ends } = packBatch(texts, shape.length);
+  const read = tokenInputs(rows, shape);
+  const places = (of: readonly number[]): Int32Array => {
+    const all = new Int32Array(shape.texts ?? 0); // texts that are missing count for nothing: any token will do
+    all.set(of);
+    return all;
+  };
+  const positions = numberTexts(rows, read.mask, shape.length);
+  return { rows, inputs: { ...read, positions, starts: places(starts), ends: places(ends) } };
+}
+
 /** Tokens of rows, padding excluded. */
 export const tokensIn = (rows: readonly Example[]): number => rows.reduce((sum, { ids }) => sum + ids.length, 0);
 
@@ -85,3 +106,24 @@ export const classLabels = (rows: readonly { readonly labels: readonly number[] 
     batch,
     1,
   ).labels;
+
+/** Numbers the texts of every row in its mask, from 1, and counts positions anew in each: i32 [B, T]. */
+export function numberTexts(rows: readonly Example[], mask: Float32Array, length: number): Int32Array {
+  const positions = new Int32Array(mask.length);
+  rows.forEach(({ ids, starts = [0] }, b) =>
+    starts.forEach((start, i) => {
+      const end = starts[i + 1] ?? ids.length;
+      mask.fill(i + 1, b * length + start, b * length + end);
+      for (let t = start; t < end; t++) positions[b * length + t] = t - start;
+    }),
+  );
+  return positions;
+}
+
+/** @throws {TrainError} if methods put rows before the real ones: where texts share a row they have no place. */
+export function refuseLead(lead: number): void {
+  if (lead > 0)
+    throw new TrainError(
+      "packed rows have no place for the virtual tokens of a prompt before each text. Set data.pack: false, or use prefix tuning.",
+    );
+}
