@@ -30,8 +30,11 @@ export interface LoadOptions {
   readonly weights?: Storage;
   /** The model's own dropouts while training: "config" for those of config.json, or one rate for all; default 0. */
   readonly dropout?: number | "config";
-  /** Where weights come from: the folder, or config.json's rules for random ones; default "pretrained". */
-  readonly init?: "pretrained" | "random";
+  /**
+   * Where weights come from: the folder, or config.json's rules for random ones; default "pretrained". "described": of
+   * those that the folder lacks only shapes and types are known, as config.json has them; enough to plan a run.
+   */
+  readonly init?: "pretrained" | "random" | "described";
   /** Seed of random weights, a head's that the folder lacks among them; default 0. */
   readonly seed?: number;
   /** Ways of storing weights that checkpoints may have besides plain numbers; default: none. */
@@ -71,14 +74,15 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const file = join(folder, "config.json");
   const { format, settings, config } = storageOf(await readJson(file), options.formats ?? [], file);
   const family = familyOf(config, known, file);
-  const stored = init === "random" ? null : await openWeights(folder, names);
+  const described = init === "described" && format === undefined && !names.some(isWeights);
+  const stored = init === "random" || described ? null : await openWeights(folder, names);
   const settled = stored === null ? config : ((await family.settle?.(config, stored, file)) ?? config);
   const model = family.build(settled, { task, labels, dropout, file });
   const opened = stored === null ? undefined : await format?.open(stored, settings, model);
   const fresh = randomBase(model, family, seed);
   const { base, drawn } =
     stored === null
-      ? { base: fresh, drawn: [...fresh.names()] }
+      ? { base: described ? shapesOf(fresh, config) : fresh, drawn: described ? [] : [...fresh.names()] }
       : await checkpointBase(model, family, opened?.file ?? stored, fresh);
   const tokenizer = await loadTokenizer(folder);
   const generation = names.includes("generation_config.json")
@@ -133,17 +137,29 @@ export async function loadPreparation(folder: string): Promise<Preparation | nul
   return (await readdir(folder)).includes(name) ? readPreparation(await readJson(file), file) : null;
 }
 
+/** The file of weights, or the index of those that are in several. */
+const WEIGHTS = "model.safetensors";
+const INDEX = "model.safetensors.index.json";
+const isWeights = (name: string): boolean => name === WEIGHTS || name === INDEX;
+
+/** The shapes of weights, in the type that a configuration says they are stored in. */
+const shapesOf = (base: Base, { dtype, torch_dtype: type = dtype }: JsonObject): Base => ({
+  ...storedAs(base, type === "float16" ? "f16" : "f32"),
+  read: async (name) => {
+    throw new StateError(`${name} cannot be read: the model's folder has no weights.`);
+  },
+});
+
 async function openWeights(folder: string, names: readonly string[]): Promise<TensorFile> {
   const open = (name: string) => fileSource(join(folder, name));
-  if (names.includes("model.safetensors")) return openSafetensors(await open("model.safetensors"));
-  const index = "model.safetensors.index.json";
-  if (names.includes(index)) return openShards(await readJson(join(folder, index)), join(folder, index), open);
+  if (names.includes(WEIGHTS)) return openSafetensors(await open(WEIGHTS));
+  if (names.includes(INDEX)) return openShards(await readJson(join(folder, INDEX)), join(folder, INDEX), open);
   const other = names.find((name) => /\.(bin|pt|pth|ckpt|h5|msgpack|gguf)$/.test(name));
   const hint =
     other === undefined
       ? ""
       : ` ${other} is of a format that cannot be read: save the model with transformers (save_pretrained).`;
-  throw new StateError(`${folder} has no weights: model.safetensors or ${index} is expected.${hint}`);
+  throw new StateError(`${folder} has no weights: ${WEIGHTS} or ${INDEX} is expected.${hint}`);
 }
 
 /** A JSON object in a file. @throws {StateError} if the file is missing or holds anything else. */

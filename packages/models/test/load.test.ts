@@ -109,6 +109,23 @@ describe("loadModel", () => {
     expect((await loadModel(await changed("llama", { files }))).eos).toEqual([7]);
   });
 
+  it("describes weights that are not there, in the type that config.json names, and refuses to read them", async () => {
+    const without = { files: { "model.safetensors": null } };
+    const norm = "model.norm.weight";
+    const describedAs = async (config: Readonly<Record<string, unknown>>): Promise<string[]> => {
+      const { base } = await loadModel(await changed("llama", { ...without, config }), { init: "described" });
+      await expect(base.read(norm)).rejects.toThrow(/model\.norm\.weight cannot be read/);
+      return ["lm_head.weight", norm].map((name) => base.describe(name)!.dtype);
+    };
+    expect(await describedAs({ torch_dtype: "float16" })).toEqual(["f16", "f32"]);
+    expect(await describedAs({ dtype: "bfloat16" })).toEqual(["f32", "f32"]);
+  });
+
+  it("describes weights that are there as they are", async () => {
+    const { base } = await loadModel(folderOf("llama"), { init: "described" });
+    expect((await base.read("model.norm.weight")).length).toBe(24);
+  });
+
   it("takes families of third parties", async () => {
     const { model } = await loadModel(folderOf("llama"));
     const other = {
