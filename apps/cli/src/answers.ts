@@ -1,15 +1,15 @@
 /** @file Figures of what a model writes for held-out rows: each prompt is answered, and judged by all its references. */
 import type { Runtime, Store } from "@graftml/tensor";
-import { type Figures, textMetrics } from "@graftml/trainer";
+import { each, type Figures, type Rows, textMetrics } from "@graftml/trainer";
 import type { Row } from "./data/row.ts";
 import { UsageError } from "./errors.ts";
 import type { Session } from "./session.ts";
 import { promptOf, write } from "./writing.ts";
 
 /** Prompts, each once, with all that may follow them. */
-function referencesOf(rows: readonly Row[]): ReadonlyMap<string, readonly string[]> {
+function referencesOf(rows: Rows<Row>): ReadonlyMap<string, readonly string[]> {
   const found = new Map<string, string[]>();
-  for (const { prompt, completion, source, target, origin } of rows) {
+  for (const { prompt, completion, source, target, origin } of each(rows)) {
     const [asked, answer] = [prompt ?? source, completion ?? target];
     if (asked === undefined || answer === undefined)
       throw new UsageError(
@@ -24,7 +24,7 @@ function referencesOf(rows: readonly Row[]): ReadonlyMap<string, readonly string
 export async function judgeAnswers(
   on: { readonly runtime: Runtime; readonly store: Store },
   session: Session,
-  rows: readonly Row[],
+  rows: Rows<Row>,
   { attached = true }: { readonly attached?: boolean } = {},
 ): Promise<Figures> {
   const { run, loaded } = session;

@@ -3,6 +3,7 @@ import type { MemoryPlan, Store } from "@graftml/tensor";
 import { type Example, listOf, optimizers, packRows, planRun, type Rows, schedules, stepsIn } from "@graftml/trainer";
 import { layoutsOf } from "./data/columns.ts";
 import { readRows } from "./data/read.ts";
+import { gather, type Records } from "./data/records.ts";
 import type { Row } from "./data/row.ts";
 import type { Opened } from "./device.ts";
 import { UsageError } from "./errors.ts";
@@ -14,21 +15,18 @@ import { declareSession, type Session } from "./session.ts";
 import { type AnyExample, type AnyRun, examplesFrom, taskOf } from "./tasks.ts";
 
 /** A run's data as they stand in its files. */
-export type Records = Readonly<Record<Split, readonly Row[]>>;
+export type SplitRecords = Readonly<Record<Split, Records>>;
 
 /** Rows of a run's data files, of one split or of both. */
-export async function readRecords({ task, data }: Run, splits: readonly Split[] = ["train", "eval"]): Promise<Records> {
-  const read = async (split: Split): Promise<readonly Row[]> => {
+export async function readRecords(
+  { task, data }: Run,
+  splits: readonly Split[] = ["train", "eval"],
+): Promise<SplitRecords> {
+  const read = async (split: Split): Promise<Records> => {
     const files = data[split];
-    if (files === undefined || !splits.includes(split)) return [];
-    const rows: Row[] = [];
+    if (files === undefined || !splits.includes(split)) return gather([]);
     const wanted = { columns: data.columns, layouts: layoutsOf[task] };
-    const most = split === "eval" ? (data.eval_rows ?? Infinity) : Infinity;
-    for await (const row of readRows(await localData(files, split), wanted)) {
-      rows.push(row);
-      if (rows.length >= most) break;
-    }
-    return rows;
+    return gather(readRows(await localData(files, split), wanted), split === "eval" ? data.eval_rows : undefined);
   };
   return { train: await read("train"), eval: await read("eval") };
 }
@@ -38,11 +36,11 @@ export interface Data {
   readonly rows: Rows<AnyExample>;
   readonly heldOut: Rows<AnyExample>;
   /** Held-out rows as they stand in their files, for judging what is written for them. */
-  readonly answered: readonly Row[];
+  readonly answered: Rows<Row>;
 }
 
 /** Examples of a run's data. */
-export function examplesOf(session: Session, records: Records): Data {
+export function examplesOf(session: Session, records: SplitRecords): Data {
   const { run, loaded } = session;
   const rows = examplesFrom(records.train, session, { told: false });
   return {

@@ -15,7 +15,6 @@ import { loadAdapter } from "@graftml/peft/files";
 import { bitsandbytes } from "@graftml/quant";
 import { GraftError, type Runtime, sameShape, type Shape, sizeOf, type Store } from "@graftml/tensor";
 import { findLabels } from "./data/labels.ts";
-import type { Row } from "./data/row.ts";
 import type { KeyPath } from "./flags.ts";
 import { localAdapter, localModel } from "./hub/local.ts";
 import { showDownloads } from "./hub/progress.ts";
@@ -48,8 +47,8 @@ export interface Session {
 export interface SessionOptions {
   /** Which adapter takes the place of the one to train: that of a finished run. */
   readonly trained?: string | undefined;
-  /** Training data, which tell the classes where the run does not. */
-  readonly rows?: readonly Row[];
+  /** Labels of the training data, which tell the classes where the run does not. */
+  readonly given?: ReadonlySet<string | number>;
 }
 
 /**
@@ -59,7 +58,7 @@ export interface SessionOptions {
 export async function openSession(
   run: Run,
   source: RunSource,
-  { trained, rows = [] }: SessionOptions = {},
+  { trained, given = new Set() }: SessionOptions = {},
 ): Promise<{ readonly session: Session | undefined; readonly problems: readonly string[] }> {
   const problems: string[] = [];
   const attempt = async <T>(key: KeyPath, open: () => Promise<T>): Promise<T | undefined> => {
@@ -75,7 +74,7 @@ export async function openSession(
   const opened = await attempt(["model"], async () => {
     const report = showDownloads();
     const folder = await localModel(run.model, { weights: false, report });
-    const labels = run.data.labels ?? findLabels(folder, rows);
+    const labels = run.data.labels ?? findLabels(folder, given);
     const formats = [bitsandbytes];
     const options = {
       task: run.task,

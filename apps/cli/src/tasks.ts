@@ -17,7 +17,7 @@ import {
 } from "@graftml/trainer";
 import { encodeRows } from "./data/encode.ts";
 import { encodeImages } from "./data/pictures.ts";
-import type { Row } from "./data/row.ts";
+import type { Records } from "./data/records.ts";
 import { UsageError } from "./errors.ts";
 import type { Run } from "./schema.ts";
 import type { Session } from "./session.ts";
@@ -33,7 +33,7 @@ export type AnyRun = TrainerRun<TokenBatch, AnyExample>;
 interface Kind {
   readonly open: (session: Session) => AnyTask;
   /** Examples of rows, made when they are first asked for. */
-  readonly examples: (rows: readonly Row[], session: Session, options: { readonly told: boolean }) => Rows<AnyExample>;
+  readonly examples: (rows: Records, session: Session, options: { readonly told: boolean }) => Rows<AnyExample>;
 }
 
 const onTexts = (open: Kind["open"]): Kind => ({
@@ -78,8 +78,5 @@ export function taskOf(session: Session): AnyTask {
  * Examples of rows, as the run's task takes them.
  * @param options.told whether they are to say how many characters their labels stand for.
  */
-export const examplesFrom = (
-  rows: readonly Row[],
-  session: Session,
-  options: { readonly told: boolean },
-): Rows<AnyExample> => (rows.length === 0 ? [] : kindOf(session.run).examples(rows, session, options));
+export const examplesFrom = (rows: Records, session: Session, options: { readonly told: boolean }): Rows<AnyExample> =>
+  rows.length === 0 ? [] : kindOf(session.run).examples(rows, session, options);

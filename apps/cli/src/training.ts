@@ -5,7 +5,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { encodeAdapter, nameWithin, readState, type Adapter } from "@graftml/peft";
 import { adapterContents, saveAdapter } from "@graftml/peft/files";
 import type { MemoryPlan } from "@graftml/tensor";
-import { type Checkpoint, type Evaluation, train, type TrainEvent } from "@graftml/trainer";
+import { type Checkpoint, type Evaluation, type Rows, train, type TrainEvent } from "@graftml/trainer";
 import { checkpointFolder, readCheckpoint } from "@graftml/trainer/files";
 import { judgeAnswers } from "./answers.ts";
 import type { Row } from "./data/row.ts";
@@ -40,7 +40,7 @@ export interface Training {
   readonly planned: MemoryPlan;
   readonly out: string;
   /** Held-out rows whose answers are judged. */
-  readonly answered: readonly Row[];
+  readonly answered: Rows<Row>;
   /** Checkpoint to go on from. */
   readonly resume: string | undefined;
   readonly signal: AbortSignal;

@@ -37,11 +37,9 @@ export interface Ordering {
 export function dealer(dealing: Dealing & Ordering): (done: number) => readonly (readonly number[])[] {
   const { rows, batchSize, accumulate, seed, shuffle, lengthOf } = dealing;
   const perStep = batchSize * accumulate;
-  const orderOf = latest((epoch): ArrayLike<number> =>
-    shuffle ? permutation(rows, seed, epoch) : Array.from({ length: rows }, (_, i) => i),
-  );
+  const orderOf = latest((epoch) => (shuffle ? permutation(rows, seed, epoch) : inOrder(rows)));
   const windowOf = latest((epoch, start) => {
-    const numbers = Array.from(orderOf(epoch)).slice(start, start + WINDOW * perStep);
+    const numbers = [...orderOf(epoch).subarray(start, start + WINDOW * perStep)];
     return lengthOf === undefined ? numbers : likeLengths(numbers, dealing, lengthOf, epoch);
   });
   return (done) => {
@@ -96,9 +94,12 @@ export function comingBatches(deal: ReturnType<typeof dealer>, done: number, cou
   return coming;
 }
 
+/** 0 … n − 1. */
+const inOrder = (n: number): Uint32Array => Uint32Array.from({ length: n }, (_, i) => i);
+
 /** 0 … n − 1 in an order that depends on seed and epoch only. @see Fisher & Yates; Durstenfeld 1964, algorithm 235. */
 export function permutation(n: number, seed: number, epoch: number): Uint32Array {
-  const order = Uint32Array.from({ length: n }, (_, i) => i);
+  const order = inOrder(n);
   const key = keyOf("order of rows");
   for (let i = n - 1; i > 0; i--) {
     // Two draws of 23 bits, for data sets of more rows than one draw can tell apart.

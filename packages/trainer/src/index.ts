@@ -2,6 +2,7 @@
 export { declareTraining, releaseTraining, type TrainedBucket } from "./buckets.ts";
 export type { Checkpoint, Checkpoints, Identity } from "./checkpoint.ts";
 export { type Dealing, permutation, type Position, stepsIn } from "./data.ts";
+export { digest } from "./digest.ts";
 export { encodePair, encodeSpans, encodeText, type Encoding, type Example } from "./encode.ts";
 export { encodeJudged, encodeWords, type Framing } from "./encode-classes.ts";
 export { DataError, TrainError } from "./errors.ts";
@@ -21,9 +22,8 @@ export { planRun } from "./plan.ts";
 export { type Facts, factsOf, traceGradients, traceUpdate } from "./program.ts";
 export { layersOf } from "./run.ts";
 export type { Choices, Evaluation, Job, Run, Setting, StepEvent, TrainEvent } from "./run.ts";
-export { digest } from "./resolved.ts";
 export { constant, cosine, linear, type Schedule, schedules, type ScheduleSettings } from "./schedule.ts";
-export { lazyRows, type LazyRows, listOf, longestOf, type Rows } from "./rows.ts";
+export { each, lazyRows, type LazyRows, listOf, longestOf, type Rows } from "./rows.ts";
 export { shapeFor } from "./shapes.ts";
 export { causalLm, packedLm } from "./tasks/causal-lm.ts";
 export { imageClassification, type ImageExample } from "./tasks/image-classification.ts";

@@ -4,7 +4,7 @@ import { add, assign, fill, grad, mul, type Outputs, type Tensor, Trace, where }
 import { gradientOf, type TrainedBucket } from "./buckets.ts";
 import { clipFactor, globalNorm } from "./clip.ts";
 import type { Optimizer } from "./optim/optimizer.ts";
-import { type Rows, rowsAt } from "./rows.ts";
+import type { Rows } from "./rows.ts";
 import { dtypesOf, type Setting } from "./run.ts";
 import type { BatchShape, Outcome } from "./task.ts";
 
@@ -38,9 +38,8 @@ export function checkRows<Batch, Row>(
   name: string,
   { lead, room }: Facts,
 ): void {
-  rowsAt(rows, numbers).forEach((row, i) =>
-    task.check(row, `${name} ${numbers[i]}`, { model: model.info, lead, room }),
-  );
+  for (const number of numbers)
+    task.check(rows.at(number) as Row, `${name} ${number}`, { model: model.info, lead, room }); // numbers are of rows
 }
 
 /** What a forward pass over a batch comes to, and what was met on the way to it. */

@@ -1,9 +1,9 @@
 /** @file A run with every default filled in and checked: what all parts of the loop share. */
 import type { Layer, Progress } from "@graftml/peft";
-import { keyOf } from "@graftml/tensor";
 import { declareTraining, type TrainedBucket } from "./buckets.ts";
 import type { Identity } from "./checkpoint.ts";
 import { type Dealing, stepsIn } from "./data.ts";
+import { digest } from "./digest.ts";
 import { DataError, TrainError } from "./errors.ts";
 import { adamw } from "./optim/adamw.ts";
 import { checkRows, type Facts, factsOf } from "./program.ts";
@@ -119,15 +119,4 @@ export function identityOf<Batch, Row>(run: Resolved<Batch, Row>): Identity {
     max_grad_norm: maxGradNorm,
     seed,
   };
-}
-
-/** Eight digits that tell lists apart. Where a row comes from does not count. */
-export function digest(values: readonly unknown[]): string {
-  const text = (value: unknown): string =>
-    JSON.stringify(value, (key, inner: unknown) => (key === "origin" ? undefined : inner));
-  const word = values.reduce<number>(
-    (hash, value) => Math.imul(hash ^ keyOf(text(value)), 0x01000193) >>> 0,
-    values.length,
-  );
-  return word.toString(16).padStart(8, "0");
 }

@@ -2,7 +2,17 @@ import { adapt, declareAdapter, declareBase, type Model } from "@graftml/peft";
 import { hostRuntime } from "@graftml/tensor";
 import { describe, expect, it } from "vitest";
 import { dealer } from "../src/data.ts";
-import { evaluate, type Example, lazyRows, packedLm, packRows, planRun, train, causalLm } from "../src/index.ts";
+import {
+  digest,
+  evaluate,
+  type Example,
+  lazyRows,
+  packedLm,
+  packRows,
+  planRun,
+  train,
+  causalLm,
+} from "../src/index.ts";
 import { lowRank, ready, rows, toy, toyBase } from "./toy.ts";
 
 const job = { task: causalLm, batchSize: 2, steps: 9, lr: 0.02, seed: 5 } as const;
@@ -17,7 +27,8 @@ describe("rows that are made when they are needed", () => {
         return row;
       },
       weight: ({ row }) => row.ids.length,
-      digest: "these",
+      identity: ({ row }) => row,
+      settings: [],
     });
   const losses = async (of: Parameters<typeof train>[0]["rows"], resume?: undefined): Promise<readonly number[]> => {
     const told: number[] = [];
@@ -39,12 +50,37 @@ describe("rows that are made when they are needed", () => {
         return all[i % 7]!;
       },
       weight: (i) => all[i % 7]!.ids.length,
-      digest: "many",
+      identity: (i) => i,
+      settings: [],
     });
     const run = { ...ready(), ...job, rows: many, steps: 3 };
     for await (const event of train(run)) if (event.step === 3) break;
     expect(made.length).toBeLessThanOrEqual(64 + 3 * 2);
     expect(new Set(made).size).toBe(made.length);
+  });
+
+  it("are told from others by the same digits as rows that are there", () => {
+    expect(lazily().lazy?.digest).toBe(digest(all));
+  });
+
+  it("are made anew where more is asked for than is kept", () => {
+    const made: number[] = [];
+    const large = lazyRows({
+      sources: [0, 1, 2],
+      make: (i) => made.push(i),
+      weight: () => 2 ** 24,
+      identity: (i) => i,
+      settings: [],
+    });
+    for (const i of [0, 1, 0, 2, 1, 0]) large.at(i);
+    expect(made).toEqual([0, 1, 2, 0]);
+  });
+
+  it("are tried longest first, of equals the first", () => {
+    const weights = Array.from({ length: 200 }, (_, i) => (i * 7) % 50);
+    const { lazy } = lazyRows({ sources: weights, make: (w) => w, weight: (w) => w, identity: (w) => w, settings: [] });
+    const order = [...weights.keys()].sort((a, b) => weights[b]! - weights[a]! || a - b);
+    expect(lazy?.longest).toEqual(order.slice(0, 64));
   });
 
   it("are planned for by the longest", () => {
@@ -56,7 +92,8 @@ describe("rows that are made when they are needed", () => {
       sources: Array.from({ length: 200 }, (_, i) => i),
       make: (i) => (i === 150 ? { ids: [1], labels: [1], origin: "line 150" } : all[0]!),
       weight: (i) => (i === 150 ? 0 : 1),
-      digest: "bad",
+      identity: (i) => i,
+      settings: [],
     });
     const run = { ...ready(), ...job, rows: bad, steps: 100 };
     const told = async () => {

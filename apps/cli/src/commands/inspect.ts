@@ -8,7 +8,7 @@ import { deviceOf, openRuntime } from "../device.ts";
 import { NoDevice, UsageError } from "../errors.ts";
 import { type Given, needed, openGiven, readGiven } from "../inputs.ts";
 import { finish, type Io, paint, showFile, table } from "../io.ts";
-import { type Data, examplesOf, type Records, readRecords, trainerRun } from "../plan.ts";
+import { type Data, examplesOf, readRecords, type SplitRecords, trainerRun } from "../plan.ts";
 import { memory, percent, thousands, totalBytes } from "../render.ts";
 import { parseRun } from "../run-file.ts";
 import { countParameters, type Session } from "../session.ts";
@@ -23,7 +23,7 @@ export const inspect: Command = async (io, args, options) => {
   const given = readGiven(args);
   const parsed = parseRun(given.source);
   const records = await readRecords(parsed);
-  const session = await openGiven(parsed, given.source, { rows: records.train });
+  const session = await openGiven(parsed, given.source, { given: records.train.labels });
   const { run, loaded, stack } = session;
   if (options["tokens"] === true) return inspectTokens(io, session, records, countOf(options), given);
   const data = run.data.train === undefined ? { rows: [], heldOut: [] } : examplesOf(session, records);
@@ -84,7 +84,7 @@ export const inspect: Command = async (io, args, options) => {
 };
 
 /** Shows rows only: nothing is planned, so no device is opened. */
-function inspectTokens(io: Io, session: Session, records: Records, count: number, given: Given): void {
+function inspectTokens(io: Io, session: Session, records: SplitRecords, count: number, given: Given): void {
   const { run, loaded } = session;
   needed(run.data.train ?? run.data.eval, "data.train", given);
   const { rows, heldOut } = examplesOf(session, records);

@@ -9,7 +9,7 @@ import { type deviceNames, type Opened, openRuntime } from "../device.ts";
 import { openGiven } from "../inputs.ts";
 import type { Io } from "../io.ts";
 import { names, writeWhole } from "../outputs.ts";
-import { examplesOf, type Records } from "../plan.ts";
+import { examplesOf, type SplitRecords } from "../plan.ts";
 import type { Session } from "../session.ts";
 import type { Summary } from "../training.ts";
 import type { Cell } from "./cells.ts";
@@ -29,7 +29,7 @@ export interface Finished {
 /** What cells of a comparison share. */
 export interface Bench {
   readonly io: Io;
-  readonly records: Records;
+  readonly records: SplitRecords;
   readonly device: (typeof deviceNames)[number];
   /** What a user types to go on after an interruption. */
   readonly command: string;
@@ -65,7 +65,7 @@ export async function withCell<R>(
   use: (session: Session, opened: Opened) => Promise<R>,
   options: { readonly trained?: string } = {},
 ): Promise<R> {
-  const session = await openGiven(run, source, { rows: records.train, ...options });
+  const session = await openGiven(run, source, { given: records.train.labels, ...options });
   const opened = await openRuntime(device, run.train.device_memory);
   try {
     return await use(session, opened);

@@ -1,7 +1,7 @@
 /** @file How long a pass over one row takes with an adapter beside the weights, and with it folded into them. */
 import { type Base, declareBase, type Layer, NotMergeable, openScope, predict } from "@graftml/peft";
 import type { Program, Runtime, Source, Store } from "@graftml/tensor";
-import { factsOf, layersOf, type Rows } from "@graftml/trainer";
+import { each, factsOf, layersOf, type Rows } from "@graftml/trainer";
 import { mergedBase } from "../merging.ts";
 import { declareSession, type Session } from "../session.ts";
 import { type AnyExample, taskOf } from "../tasks.ts";
@@ -55,11 +55,10 @@ export async function latencyOf(runtime: Runtime, session: Session, rows: Rows<A
 }
 
 function longestOfAll<T>(rows: Rows<T>, lengthOf: (row: T) => number): T {
-  const [first, ...others] = Array.from({ length: rows.length }, (_, i) => rows.at(i)).filter(
-    (row) => row !== undefined,
-  );
-  if (first === undefined) throw new RangeError("there is no row to time a pass on.");
-  return others.reduce((longest, row) => (lengthOf(row) > lengthOf(longest) ? row : longest), first);
+  let longest: T | undefined;
+  for (const row of each(rows)) if (longest === undefined || lengthOf(row) > lengthOf(longest)) longest = row;
+  if (longest === undefined) throw new RangeError("there is no row to time a pass on.");
+  return longest;
 }
 
 /** The base with all adapters folded in, or null if one cannot be. */

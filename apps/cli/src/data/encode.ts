@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { LoadedModel, TextTokenizer } from "@graftml/models";
 import { GraftError, IGNORE } from "@graftml/tensor";
 import {
-  digest,
+  each,
   encodeJudged,
   encodePair,
   encodeSpans,
@@ -18,7 +18,9 @@ import { UsageError } from "../errors.ts";
 import { showFile } from "../io.ts";
 import type { Run } from "../schema.ts";
 import { numbersOf } from "./labels.ts";
+import type { Records } from "./records.ts";
 import type { Row } from "./row.ts";
+import { openSpool } from "./spool.ts";
 
 /** What rows are made into examples by. */
 export interface Encoder {
@@ -101,7 +103,7 @@ function encoderOf(
  * @param told whether examples are to say how many characters their labels stand for.
  */
 export function encodeRows(
-  rows: readonly Row[],
+  rows: Records,
   { task, ...run }: Pick<Run, "model" | "task" | "data">,
   loaded: LoadedModel,
   { told }: { readonly told: boolean },
@@ -111,18 +113,25 @@ export function encodeRows(
   if (known === undefined) throw new UsageError(`${task} is no task on texts.`);
   const count = (example: Example): Example =>
     told ? { ...example, characters: charactersOf(example, encoder) } : example;
-  const running = rows.find((row) => row.running !== undefined);
-  if (running !== undefined) {
+  if (rows.running !== undefined) {
     const { row, piece } = known;
-    if (piece === undefined) throw new UsageError(`${running.origin}: running text is no data for ${task}.`);
-    return [...cutRunning(rows, encoder, { row, piece })].map(count);
+    if (piece === undefined) throw new UsageError(`${rows.running}: running text is no data for ${task}.`);
+    return putAside(cutRunning(rows, encoder, { row, piece }), count);
   }
   return lazyRows({
     sources: rows,
     make: (row) => count(known.row(row, encoder)),
     weight: charactersIn,
-    digest: digest([...rows, encoder.maxLength, encoder.labels]),
+    identity: (row) => row,
+    settings: [encoder.maxLength, encoder.labels],
   });
+}
+
+/** Examples that have to be made before the first step. */
+function putAside(examples: Iterable<Example>, make: (example: Example) => Example): Rows<Example> {
+  const sources = openSpool<Example>();
+  for (const example of examples) sources.add(example);
+  return lazyRows({ sources, make, weight: ({ ids }) => ids.length, identity: make, settings: [] });
 }
 
 const charactersIn = (row: Row): number => JSON.stringify(row).length;
@@ -173,7 +182,7 @@ function encodeLanguage({ text = "", prompt, completion = "", messages, origin }
 
 /** Running texts, each cut into as many examples as it fills, among rows of other files; a rest of one token has nothing to predict. */
 function* cutRunning(
-  rows: readonly Row[],
+  rows: Rows<Row>,
   encoder: Encoder,
   { row: encode, piece }: TaskEncoder & Required<Pick<TaskEncoder, "piece">>,
 ): Generator<Example> {
@@ -186,7 +195,7 @@ function* cutRunning(
       yield { ...piece(held.slice(at, at + room), encoder), origin: `${from}, tokens ${done + at} on` };
     [held, done] = [held.slice(at), done + at];
   };
-  for (const row of rows) {
+  for (const row of each(rows)) {
     if (row.running !== "next") {
       yield* cut(2);
       [held, done, from] = [[], 0, row.origin];

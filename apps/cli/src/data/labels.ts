@@ -11,8 +11,12 @@ import type { Row } from "./row.ts";
 /** The one label of a task whose labels are scores. */
 const SCORE = "score";
 
-/** A class or score of every text, or a class of every word. */
-const valuesOf = ({ label, tags }: Row): readonly (string | number)[] => tags ?? (label === undefined ? [] : [label]);
+/** Different labels that are looked at: more are no classes. */
+export const MOST_LABELS = 2 ** 16;
+
+/** A class or score of a text, or the class of every word. */
+export const valuesOf = ({ label, tags }: Row): readonly (string | number)[] =>
+  tags ?? (label === undefined ? [] : [label]);
 
 /** The names of the model's classes, unless they are transformers' placeholders. */
 function labelsInModel(folder: string): readonly string[] | undefined {
@@ -38,17 +42,22 @@ export function labelsInRun(out: string): readonly string[] | undefined {
  *
  * Those that the model in the folder names; else all that are in the data, in order: by number where all are numbers. Numbers
  * that are not whole are scores.
- * @throws {UsageError} if the data hold one class only.
+ * @param given the labels that rows have.
+ * @throws {UsageError} if the data hold one class only, or more than can be classes.
  */
-export function findLabels(folder: string, rows: readonly Row[]): readonly string[] | undefined {
+export function findLabels(folder: string, given: ReadonlySet<string | number>): readonly string[] | undefined {
+  if (given.size === 0) return undefined;
   const told = labelsInModel(folder);
-  if (told !== undefined && rows.some((row) => valuesOf(row).length > 0)) return told;
-  const values = [...new Set(rows.flatMap(valuesOf))];
-  if (values.length === 0) return undefined;
+  if (told !== undefined) return told;
+  const values = [...given];
   const numbers = values.map((value) => (value === "" ? NaN : Number(value)));
   const counted = numbers.every((n) => !Number.isNaN(n));
   if (counted && values.some((value) => !/^-?\d+$/.test(String(value)))) return [SCORE];
   const found = [...new Set(values.map(String))];
+  if (values.length > MOST_LABELS)
+    throw new UsageError(
+      `data.train has more than ${MOST_LABELS} different labels: these are no classes. Check which column is which with data.columns.`,
+    );
   if (found.length === 1)
     throw new UsageError(
       `all rows of data.train have the label ${JSON.stringify(found[0])}: there is nothing to tell apart. Name the classes with data.labels, or check data.columns.`,
