@@ -38,7 +38,7 @@ function fake(
     subgroupMaxSize: 32,
     ...info,
   };
-  const device = new Device({} as GPU, gpu, adapter as GPUAdapterInfo, { ...options, sleep: null }); // the instance is only held
+  const device = new Device({} as GPU, gpu, adapter as GPUAdapterInfo, { ...options, nap: null }); // the instance is only held
   const self: Fake = {
     device,
     outOfMemory: null,

@@ -1,47 +1,43 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Patience } from "../src/runtime/patience.ts";
+import { waitFor } from "../src/runtime/patience.ts";
 
-beforeEach(() => void vi.useFakeTimers({ toFake: ["performance", "setTimeout"] }));
+beforeEach(() => void vi.useFakeTimers({ toFake: ["performance"] }));
 afterEach(() => void vi.useRealTimers());
 
-/** Waits for runs that take the given times, on a clock of its own, and returns how long each was slept through. */
-async function slept(times: readonly number[]): Promise<number[]> {
-  const patience = new Patience();
-  const naps: number[] = [];
-  for (const ms of times) {
-    const begin = performance.now();
-    let nap = 0;
-    const sleep = async (wanted: number): Promise<void> => void vi.advanceTimersByTime((nap = wanted));
-    const settle = async (): Promise<void> =>
-      void vi.advanceTimersByTime(Math.max(0, ms - (performance.now() - begin)));
-    await patience.wait(sleep, settle);
-    naps.push(nap);
-  }
-  return naps;
+/** Waits for a result that comes after so many ms on a clock of its own, and returns the naps taken until it was noticed. */
+async function naps(ms: number, fail = false): Promise<number[]> {
+  const taken: number[] = [];
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const nap = async (wanted: number): Promise<void> => {
+    taken.push(wanted);
+    vi.advanceTimersByTime(wanted + 0.01); // a turn of the event loop takes time too
+    if (performance.now() >= ms) resolve(fail ? Promise.reject(new Error("lost")) : "there");
+    await new Promise(setImmediate);
+  };
+  await expect(waitFor(promise, nap)).resolves.toBe("there");
+  return taken;
 }
 
-describe("patience", () => {
-  it("sleeps through most of what the last runs took", async () => {
-    expect(await slept([100, 100, 100, 100])).toEqual([0, 0, 90, 90]);
+describe("waiting for a device", () => {
+  it("looks often at first, so that short runs are noticed at once", async () => {
+    const begin = performance.now();
+    await naps(begin + 1);
+    expect(performance.now() - begin).toBeLessThan(1.05);
   });
 
-  it("is not misled by a first run that compiles", async () => {
-    expect((await slept([5000, 50, 50, 50])).every((ms) => ms <= 45)).toBe(true);
+  it("looks ever less often, but notices a long run within a fiftieth of its time and 5 ms", async () => {
+    const begin = performance.now();
+    const taken = await naps(begin + 1000);
+    expect(performance.now() - begin).toBeLessThan(1006);
+    expect(Math.max(...taken)).toBe(5);
+    expect(taken.length).toBeLessThan(500);
   });
 
-  it("does not sleep through short runs", async () => {
-    expect(await slept([3, 3, 3])).toEqual([0, 0, 0]);
+  it("throws what the result throws", async () => {
+    await expect(naps(performance.now() + 10, true)).rejects.toThrow("lost");
   });
 
-  it("recovers from runs that were slow for a while", async () => {
-    const naps = await slept([200, 200, 200, ...Array.from({ length: 8 }, () => 20)]);
-    expect(naps.at(-1)).toBeLessThanOrEqual(20);
-  });
-
-  it("only waits where waiting costs nothing", async () => {
-    const patience = new Patience();
-    const settle = vi.fn(async () => void vi.advanceTimersByTime(100));
-    for (let i = 0; i < 4; i++) await patience.wait(null, settle);
-    expect(performance.now()).toBe(400);
+  it("takes no naps where waiting costs nothing", async () => {
+    await expect(waitFor(Promise.resolve(7), null)).resolves.toBe(7);
   });
 });

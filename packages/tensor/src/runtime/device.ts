@@ -49,8 +49,7 @@ const LIMITS = [
  */
 export async function requestDevice(options: DeviceOptions = {}): Promise<Device> {
   const found = options.gpu ?? globalThis.navigator?.gpu;
-  const { gpu, sleep } =
-    found === undefined ? await (await import("./node.ts")).nodeGpu() : { gpu: found, sleep: null };
+  const { gpu, nap } = found === undefined ? await (await import("./node.ts")).nodeGpu() : { gpu: found, nap: null };
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (adapter === null)
     throw new DeviceError(
@@ -66,7 +65,7 @@ export async function requestDevice(options: DeviceOptions = {}): Promise<Device
     requiredFeatures: features,
     requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
   });
-  return new Device(gpu, device, adapter.info, { ...options, sleep });
+  return new Device(gpu, device, adapter.info, { ...options, nap });
 }
 
 const ADVICE = "Take smaller batches or shorter sequences, checkpoint activations, or store frozen weights in f16.";
@@ -103,7 +102,7 @@ export class Device {
   /** Whether dispatches are timed. */
   readonly timed: boolean;
   /** How to wait where waiting for a result polls; null where it does not. */
-  readonly sleep: ((ms: number) => Promise<void>) | null;
+  readonly nap: ((ms: number) => Promise<void>) | null;
   /** Labels of the shaders compiled so far, by text, for messages. */
   readonly shaders = new Map<string, string>();
   readonly #cap: number;
@@ -116,14 +115,14 @@ export class Device {
     instance: GPU,
     gpu: GPUDevice,
     info: GPUAdapterInfo,
-    { memory = Infinity, profile = false, family, sleep }: DeviceOptions & Pick<Device, "sleep">,
+    { memory = Infinity, profile = false, family, nap }: DeviceOptions & Pick<Device, "nap">,
   ) {
     Device.#instances.add(instance);
     this.gpu = gpu;
     this.name = nameOf(info);
     this.target = targetOf(info, gpu, family);
     this.timed = profile;
-    this.sleep = sleep;
+    this.nap = nap;
     this.#cap = memory;
     gpu.addEventListener("uncapturederror", (event) => {
       event.preventDefault(); // it is thrown, so it need not be printed

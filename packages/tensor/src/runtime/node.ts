@@ -16,13 +16,18 @@ const instances: GPU[] = [];
 export interface NodeGpu {
   readonly gpu: GPU;
   /**
-   * Waits without polling. While a promise of Dawn's is pending, Node's main thread asks for it without pause, which takes
-   * a core from a software adapter: programs had better sleep through most of a run before they ask for its results.
+   * Blocks the thread for so many ms, then lets events happen. While a promise of Dawn's is pending, its binding asks for it
+   * on every turn of the event loop, which takes a core from a software adapter; naps make the turns few.
    */
-  readonly sleep: (ms: number) => Promise<void>;
+  readonly nap: (ms: number) => Promise<void>;
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+function nap(ms: number): Promise<void> {
+  Atomics.wait(never, 0, 0, ms);
+  return new Promise((resolve) => void setImmediate(resolve));
+}
 
 /**
  * The WebGPU of this Node process.
@@ -45,5 +50,5 @@ export async function nodeGpu(): Promise<NodeGpu> {
     gpu = dawn.create(["disable-dawn-features=timestamp_quantization"]);
     instances.push(gpu);
   }
-  return { gpu, sleep };
+  return { gpu, nap };
 }

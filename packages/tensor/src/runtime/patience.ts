@@ -1,24 +1,20 @@
-/** @file Waiting for runs without polling all the while, by the time that the last ones took. */
+/** @file Waiting for a run without taking a core from the device that computes it. */
 
-/** Part of the expected time that is slept through; the rest is for runs that end early. */
-const ASLEEP = 0.9;
-/** Milliseconds of sleep that are worth it; timers are no more precise than one of them. */
-const WORTH_IT = 4;
+/** The next nap is this share of the time waited so far, so that a result is not noticed much later than it came; */
+const SHARE = 0.02;
+/** but no longer than this, in ms. */
+const LONGEST = 5;
 
-/** Learns how long the runs of a program take. */
-export class Patience {
-  /** Milliseconds that the last two runs took. The first run of all also compiles shaders, so one alone says nothing. */
-  #last: readonly [number, number] = [0, 0];
-
-  /** Waits for `settle`, but calls it only when most of the time has passed; `sleep` is null where waiting costs nothing. */
-  async wait(sleep: ((ms: number) => Promise<void>) | null, settle: () => Promise<unknown>): Promise<void> {
-    const begin = performance.now();
-    const ms = ASLEEP * Math.min(...this.#last);
-    if (sleep !== null && ms > WORTH_IT) await sleep(ms);
-    const awake = performance.now();
-    await settle();
-    const took = performance.now() - begin;
-    const overslept = performance.now() - awake < 0.5 + 0.02 * took;
-    this.#last = [this.#last[1], overslept ? took / 2 : took];
-  }
+/**
+ * Waits for a result of a device.
+ * @param nap blocks for so many ms and then lets events happen; null where waiting costs nothing.
+ */
+export async function waitFor<T>(result: Promise<T>, nap: ((ms: number) => Promise<void>) | null): Promise<T> {
+  if (nap === null) return result;
+  let pending = true;
+  const over = (): void => void (pending = false);
+  result.then(over, over);
+  const begin = performance.now();
+  while (pending) await nap(Math.min(SHARE * (performance.now() - begin), LONGEST));
+  return result;
 }

@@ -3,7 +3,7 @@ import { DeviceError, ShapeError } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { type Blueprint, INPUTS, STAGING } from "./blueprint.ts";
 import { type Device, usage } from "./device.ts";
-import { Patience } from "./patience.ts";
+import { waitFor } from "./patience.ts";
 import type { Pipelines } from "./pipelines.ts";
 import { Profiler, type ProfileRow } from "./profile.ts";
 import type { MemoryPlan, Program, Source, Values } from "./runtime.ts";
@@ -27,7 +27,6 @@ export class DeviceProgram implements Program, Tenant {
   readonly #writers: readonly { readonly name: string; readonly write: (values: Source) => void }[];
   /** Workgroups of each call, three numbers each. */
   readonly #grid: Uint32Array;
-  readonly #patience = new Patience();
   /** Buffers of parameters, constants and inputs, by name. */
   #named: ReadonlyMap<string, GPUBuffer> = new Map();
   #inputs: GPUBuffer | null = null;
@@ -121,9 +120,7 @@ export class DeviceProgram implements Program, Tenant {
     const staging = this.#staging.pop() ?? (this.#blueprint.outputBytes > 0 ? this.#newStaging() : null);
     const timed = this.#profiler?.ready === true;
     this.#submit(staging, timed ? this.#profiler : null);
-    await this.#patience.wait(this.#device.sleep, () =>
-      Promise.all([this.#settle(staging), timed ? this.#profiler?.collect() : null]),
-    );
+    await waitFor(Promise.all([this.#settle(staging), timed ? this.#profiler?.collect() : null]), this.#device.nap);
     this.#device.check();
     return staging === null ? {} : this.#read(staging);
   }
