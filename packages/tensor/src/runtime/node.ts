@@ -22,6 +22,9 @@ export interface NodeGpu {
   readonly nap: (ms: number) => Promise<void>;
 }
 
+/** Node's, said here so that its types need not be installed. */
+declare function setImmediate(turn: () => void): unknown;
+
 const never = new Int32Array(new SharedArrayBuffer(4));
 
 function nap(ms: number): Promise<void> {
