@@ -41,12 +41,15 @@ export function decodedAt({ site, own }: Here<"param">, encoding: Encoding, code
   );
 }
 
-/** Quantizes the weight of a base. */
-export const codesOfWeight: CodesOf = async (base, path, attrs) => {
+/** A weight of a base, in f32. */
+export async function weightOf(base: Base, path: string): Promise<Float32Array> {
   const source = await base.read(path);
   const values = source instanceof Uint16Array ? widenHalf(source) : source;
-  return quantize(values instanceof Float32Array ? values : Float32Array.from(values), attrs, path);
-};
+  return values instanceof Float32Array ? values : Float32Array.from(values);
+}
+
+/** Quantizes the weight of a base. */
+export const codesOfWeight: CodesOf = async (base, path, attrs) => quantize(await weightOf(base, path), attrs, path);
 
 /**
  * Keeps the codes of the weight asked for last, because its codes and its scales are asked for one after another; never more,

@@ -22,20 +22,48 @@ const TINY = Math.fround(1e-38);
  */
 export function quantize(values: Float32Array, attrs: DequantizeAttrs, name: string): Quantized {
   const { encoding, shape } = attrs;
+  const block = encoding.block ?? shape[1];
+  const most = magnitudes(values, attrs, name);
+  const codes = new Uint32Array(codeLengths(attrs).codes);
+  if (encoding.table === null) integers(values, codes, most, { block, byRows: encoding.block === null });
+  else fourBits(values, codes, most, { block, table: encoding.table });
+  return { codes, ...storedScales(most, encoding) };
+}
+
+/**
+ * The scales of a matrix alone, as `quantize` gives them: a small part of its work.
+ * @throws {StateError} naming the first weight that is NaN or infinite.
+ */
+export const scalesOf = (values: Float32Array, attrs: DequantizeAttrs, name: string): Omit<Quantized, "codes"> =>
+  storedScales(magnitudes(values, attrs, name), attrs.encoding);
+
+/** Largest magnitudes of blocks in the form in which they are stored. */
+const storedScales = (most: Float32Array<ArrayBuffer>, { nested }: Encoding): Omit<Quantized, "codes"> =>
+  nested === null ? { scales: most, nested: new Float32Array() } : nestedScales(most, nested);
+
+/** Largest magnitude of each block. By rows, weights are rounded to f16 before. */
+function magnitudes(
+  values: Float32Array,
+  { encoding, shape }: DequantizeAttrs,
+  name: string,
+): Float32Array<ArrayBuffer> {
   const bad = firstNotFinite(values);
   if (bad >= 0)
     throw new StateError(
       `${name} ${show(shape)} holds ${values[bad]} at [${Math.floor(bad / shape[1])}, ${bad % shape[1]}]: only numbers can be quantized. Check the checkpoint.`,
     );
-  const lengths = codeLengths(attrs);
-  const codes = new Uint32Array(lengths.codes);
-  const block = encoding.block ?? shape[1];
-  const scales = new Float32Array(Math.ceil(values.length / block));
-  if (encoding.table === null) integers(values, codes, scales, { block, byRows: encoding.block === null, name });
-  else fourBits(values, codes, scales, { block, table: encoding.table });
-  return encoding.nested === null
-    ? { codes, scales, nested: new Float32Array() }
-    : { codes, ...nestedScales(scales, encoding.nested) };
+  const { table, block } = encoding;
+  const length = block ?? shape[1];
+  const most = new Float32Array(Math.ceil(values.length / length));
+  for (let b = 0; b < most.length; b++)
+    most[b] = largest(values, b * length, Math.min((b + 1) * length, values.length));
+  const last = most.length - 1;
+  if (table !== null && values.length % length !== 0) most[last] = Math.max(most[last] ?? 0, TINY);
+  if (table !== null || block !== null) return most;
+  const rounded = most.map(toHalf);
+  if (rounded.includes(Infinity))
+    throw new StateError(`${name} holds weights that f16 cannot, which int8 by rows rounds to: choose a block of 64.`);
+  return rounded;
 }
 
 /** Index of the first value that is NaN or infinite, or −1. */
@@ -59,6 +87,34 @@ function largest(values: Float32Array, from: number, to: number): number {
 const middles = (table: readonly number[]): Float32Array =>
   Float32Array.from(table.slice(1), (x, i) => Math.fround(Math.fround((table[i] ?? 0) + x) / 2));
 
+/** Steps between 0 and 1 by which a code is looked up: no two middles of a table lie in one. */
+const FINE = 2 ** 10;
+const nearestTables = new WeakMap<readonly number[], Nearest>();
+
+/** For each step from −1 on: the middle that lies in it, if one does, and the codes of the numbers below and above. */
+interface Nearest {
+  readonly middle: Float32Array;
+  readonly codes: Uint8Array;
+}
+
+function nearestTable(table: readonly number[]): Nearest {
+  const known = nearestTables.get(table);
+  if (known !== undefined) return known;
+  // Equal numbers keep their order: FP4's zero comes before its negative zero.
+  const order = table.map((_, code) => code).sort((a, b) => (table[a] ?? 0) - (table[b] ?? 0));
+  const bounds = middles(order.map((code) => table[code] ?? 0));
+  const steps = 2 * FINE + 1;
+  const made: Nearest = { middle: new Float32Array(steps), codes: new Uint8Array(2 * steps) };
+  for (let i = 0, place = 0; i < steps; i++) {
+    while ((bounds[place] ?? Infinity) < i / FINE - 1) place++;
+    made.middle[i] = bounds[place] ?? Infinity;
+    made.codes[2 * i] = order[place] ?? 0;
+    made.codes[2 * i + 1] = order[place + 1] ?? 0;
+  }
+  nearestTables.set(table, made);
+  return made;
+}
+
 /**
  * The nearest number of the table to x / (its block's largest magnitude); at a middle the lower one.
  * @see bitsandbytes `quantize_4bit`, backends/default.
@@ -66,30 +122,26 @@ const middles = (table: readonly number[]): Float32Array =>
 function fourBits(
   values: Float32Array,
   codes: Uint32Array,
-  scales: Float32Array,
+  most: Float32Array,
   { block, table }: { readonly block: number; readonly table: readonly number[] },
 ): void {
-  // Equal numbers keep their order: FP4's zero comes before its negative zero.
-  const order = table.map((_, code) => code).sort((a, b) => (table[a] ?? 0) - (table[b] ?? 0));
-  const places = Uint8Array.from(order);
-  const bounds = middles(order.map((code) => table[code] ?? 0));
-  const middle = bounds[7] ?? 0;
-  for (let b = 0; b < scales.length; b++) {
+  const { middle, codes: near } = nearestTable(table);
+  for (let b = 0; b < most.length; b++) {
     const [from, to] = [b * block, Math.min((b + 1) * block, values.length)];
     const whole = to - from === block;
-    const most = largest(values, from, to);
-    const scale = whole ? most : Math.max(most, TINY);
-    const inverse = Math.fround(1 / Math.max(most, TINY));
-    scales[b] = scale;
-    for (let i = from; i < to; i++) {
+    const scale = most[b] ?? 0;
+    const inverse = Math.fround(1 / Math.max(scale, TINY));
+    for (let i = from, word = 0; i < to; i++) {
       const value = values[i] ?? 0;
       const x = Math.fround(whole ? value * inverse : value / scale);
-      let place = x > middle ? 8 : 0;
-      if (x > (bounds[place + 3] ?? 0)) place += 4;
-      if (x > (bounds[place + 1] ?? 0)) place += 2;
-      if (x > (bounds[place] ?? 0)) place += 1;
-      const word = i >> 3;
-      codes[word] = (codes[word] ?? 0) | ((places[place] ?? 0) << (4 * ((i & 7) ^ 1)));
+      const step = ((x + 1) * FINE) | 0;
+      // No branch: which way it goes could not be foretold.
+      const code = near[2 * step + Number(x > (middle[step] ?? 0))] ?? 0;
+      word |= code << (4 * ((i & 7) ^ 1));
+      if ((i & 7) === 7 || i === to - 1) {
+        codes[i >> 3] = word;
+        word = 0;
+      }
     }
   }
 }
@@ -105,19 +157,14 @@ const toWhole = (x: number): number => Math.fround(Math.fround(x + WHOLE) - WHOL
 function integers(
   values: Float32Array,
   codes: Uint32Array,
-  scales: Float32Array,
-  { block, byRows, name }: { readonly block: number; readonly byRows: boolean; readonly name: string },
+  most: Float32Array,
+  { block, byRows }: { readonly block: number; readonly byRows: boolean },
 ): void {
   const rounded = byRows ? values.map(toHalf) : values;
-  for (let b = 0; b < scales.length; b++) {
+  for (let b = 0; b < most.length; b++) {
     const [from, to] = [b * block, Math.min((b + 1) * block, values.length)];
-    const most = largest(rounded, from, to);
-    if (!Number.isFinite(most))
-      throw new StateError(
-        `${name} holds weights that f16 cannot, which int8 by rows rounds to: choose a block of 64.`,
-      );
-    const factor = most === 0 ? 0 : Math.fround(Math.fround(1 / most) * 127);
-    scales[b] = most;
+    const scale = most[b] ?? 0;
+    const factor = scale === 0 ? 0 : Math.fround(Math.fround(1 / scale) * 127);
     for (let i = from; i < to; i++) {
       const code = toWhole(Math.fround((rounded[i] ?? 0) * factor));
       const word = i >> 2;
@@ -157,9 +204,9 @@ function stepTable(table: readonly number[]): Uint8Array {
 
 /** Scales less their mean as eight-bit codes, and the mean before the scales of these. */
 function nestedScales(
-  scales: Float32Array,
+  scales: Float32Array<ArrayBuffer>,
   { table, block }: NonNullable<Encoding["nested"]>,
-): Pick<Quantized, "scales" | "nested"> {
+): Omit<Quantized, "codes"> {
   const steps = stepTable(table);
   const offset = mean(scales);
   const centred = scales.map((x) => x - offset);

@@ -2,8 +2,8 @@
 import { type CheckpointWriter, ConfigError, type FileType, type JsonObject, type TensorToWrite } from "@graftml/peft";
 import { type DequantizeAttrs, sizeOf } from "@graftml/tensor";
 import { encodingOf, type QuantConfig } from "./format.ts";
-import { codesOfWeight, isQuantized, keepingLast } from "./quant.ts";
-import type { Quantized } from "./quantize.ts";
+import { codesOfWeight, isQuantized, keepingLast, weightOf } from "./quant.ts";
+import { type Quantized, scalesOf } from "./quantize.ts";
 
 /**
  * Writes every linear's weight but the head's in four or eight bits, as transformers does with bitsandbytes.
@@ -23,10 +23,11 @@ export function bitsandbytesWriter(config: QuantConfig): CheckpointWriter {
       const [rows = 0, columns = 0] = site.shape;
       const attrs = { shape: [rows, columns] as const, encoding };
       const quantized = (): Promise<Quantized> => codesOf(base, site.path, attrs);
+      const scales = async (): Promise<Scales> => scalesOf(await weightOf(base, site.path), attrs, site.path);
       const dtype = base.describe(site.path)?.dtype === "f16" ? "float16" : "float32";
       return encoding.table === null
         ? byteTensors(site.path, attrs.shape, quantized)
-        : fourBitTensors(site.path, { ...attrs, type: config.type, dtype, table: encoding.table }, quantized);
+        : fourBitTensors(site.path, { ...attrs, type: config.type, dtype, table: encoding.table }, quantized, scales);
     },
   };
 }
@@ -58,22 +59,28 @@ interface FourBits extends DequantizeAttrs {
   readonly table: readonly number[];
 }
 
-/** A weight's codes, scales and description. How long the description is hangs on the mean of the scales. */
+type Scales = Omit<Quantized, "codes">;
+
+/**
+ * A weight's codes, scales and description. How long the description is hangs on the mean of the scales, and files hold floats
+ * before bytes: where only scales are needed, codes are not made.
+ */
 async function fourBitTensors(
   name: string,
   { type, dtype, table, shape, encoding }: FourBits,
   quantized: () => Promise<Quantized>,
+  scalesAlone: () => Promise<Scales>,
 ): Promise<readonly TensorToWrite[]> {
   const { block, nested } = encoding;
   const bytes = Math.ceil(sizeOf(shape) / 2);
   const blocks = Math.ceil(sizeOf(shape) / (block ?? 1));
-  const floats = (part: "scales" | "nested", from: number) => async (): Promise<Float32Array<ArrayBuffer>> =>
-    Float32Array.from((await quantized())[part].subarray(from));
+  // A scale of scales for thousands of weights: that many can be kept.
+  const ofScales = nested === null ? null : (await scalesAlone()).nested;
   const said = { quant_type: type, blocksize: block, dtype, shape };
   const more =
-    nested === null
+    nested === null || ofScales === null
       ? {}
-      : { nested_blocksize: nested.block, nested_dtype: "float32", nested_offset: (await quantized()).nested[0] };
+      : { nested_blocksize: nested.block, nested_dtype: "float32", nested_offset: ofScales[0] };
   const text = new TextEncoder().encode(python({ ...said, ...more }));
   const tensor = (end: string, dtype: FileType, length: number, data: TensorToWrite["data"]): TensorToWrite => ({
     name: `${name}.${end}`,
@@ -82,11 +89,11 @@ async function fourBitTensors(
     data,
   });
   const scales =
-    nested === null
-      ? [tensor("absmax", "F32", blocks, floats("scales", 0))]
+    nested === null || ofScales === null
+      ? [tensor("absmax", "F32", blocks, async () => Float32Array.from((await scalesAlone()).scales))]
       : [
           tensor("absmax", "U8", blocks, async () => bytesOf((await quantized()).scales, blocks)),
-          tensor("nested_absmax", "F32", Math.ceil(blocks / nested.block), floats("nested", 1)),
+          tensor("nested_absmax", "F32", Math.ceil(blocks / nested.block), () => ofScales.subarray(1)),
           tensor("nested_quant_map", "F32", nested.table.length, () => Float32Array.from(nested.table)),
         ];
   return [
