@@ -142,6 +142,7 @@ const decoders: Partial<Readonly<Record<FileType, Decoder>>> = {
   F16: (buffer, offset, count) => new Uint16Array(buffer, offset, count),
   BF16: (buffer, offset, count) => widenBrain(new Uint16Array(buffer, offset, count)),
   I32: (buffer, offset, count) => new Int32Array(buffer, offset, count),
+  U32: (buffer, offset, count) => new Uint32Array(buffer, offset, count),
   U8: (buffer, offset, count) => Uint32Array.from(new Uint8Array(buffer, offset, count)),
   I64: (buffer, offset, count, where) =>
     Int32Array.from(new BigInt64Array(buffer, offset, count), (x) => {

@@ -1,6 +1,6 @@
 /** @file From weights to codes, on the host: the same bytes as bitsandbytes. */
 import { StateError } from "@graftml/peft";
-import { codeLengths, type DequantizeAttrs, type Encoding, show } from "@graftml/tensor";
+import { codeLengths, type DequantizeAttrs, type Encoding, middles, show } from "@graftml/tensor";
 import { mean } from "./mean.ts";
 
 /** A matrix as codes: what `dequantize` reads. */
@@ -82,10 +82,6 @@ function largest(values: Float32Array, from: number, to: number): number {
   }
   return most;
 }
-
-/** Middles of neighbours in a sorted table, in f32. */
-const middles = (table: readonly number[]): Float32Array =>
-  Float32Array.from(table.slice(1), (x, i) => Math.fround(Math.fround((table[i] ?? 0) + x) / 2));
 
 /** Steps between 0 and 1 by which a code is looked up: no two middles of a table lie in one. */
 const FINE = 2 ** 10;

@@ -1,5 +1,6 @@
 /** @file The public surface of @graftml/tensor. */
 export { bytesPerElement, type DType } from "./dtype.ts";
+export { dynamicTable, middles } from "./dynamic-table.ts";
 export { bitsOf, codeLengths, decodeCodes, type DequantizeAttrs, type Encoding } from "./encoding.ts";
 export { DeviceError, GraftError, ShapeError, TraceError } from "./errors.ts";
 export { type Aval, sameShape, type Shape, show, sizeOf, stridesOf } from "./shape.ts";
@@ -52,6 +53,7 @@ export { f16ToNumber, hostRuntime } from "./runtime/host.ts";
 export { planningRuntime } from "./runtime/planner.ts";
 export type { DeviceProgram } from "./runtime/program.ts";
 export type { ProfileRow } from "./runtime/profile.ts";
+export { BUCKET_BLOCK } from "./runtime/runtime.ts";
 export type {
   Bucket,
   Declaration,

@@ -1,15 +1,17 @@
 /** @file The buckets that training keeps beside the trainable ones: gradients, what the optimizer remembers, rates by block. */
 import type { TrainableBucket } from "@graftml/peft";
-import { sizeOf, type Store } from "@graftml/tensor";
+import { type Declaration, type Shape, sizeOf, type Store } from "@graftml/tensor";
 import { BLOCK } from "./optim/chunks.ts";
-import type { Optimizer } from "./optim/optimizer.ts";
+import type { Memory, Optimizer } from "./optim/optimizer.ts";
 
-/** A trainable bucket and the names of what goes with it; all have its size and layout but the rates, which are [N/64, 2]. */
+/** A trainable bucket [N] and the names of what goes with it. */
 export interface TrainedBucket {
   readonly bucket: TrainableBucket;
+  /** [N], laid out like the bucket. */
   readonly gradient: string;
   /** In the order of `Optimizer.state`. */
   readonly state: readonly string[];
+  /** [N/256, 2]. */
   readonly rates: string;
 }
 
@@ -25,41 +27,43 @@ export function declareTraining(
   optimizer: Optimizer,
 ): readonly TrainedBucket[] {
   return trainable.map((bucket) => {
-    const beside = (of: string, kind: string): string => {
-      const group = memberName(of, bucket.name);
-      const name = `${group}#0`; // a group of one bucket's members is one bucket
-      const members = bucket.members.map((m) => ({ name: memberName(of, m.name), shape: m.shape }));
-      if (!store.has(name)) store.group(group, members, kind);
+    const group = memberName(GRADIENTS, bucket.name);
+    const gradient = `${group}#0`; // a group of one bucket's members is one bucket
+    const members = bucket.members.map((m) => ({ name: gradientOf(m.name), shape: m.shape }));
+    if (!store.has(gradient)) store.group(group, members, "gradients");
+    const declare = (name: string, declaration: Omit<Declaration, "kind">): string => {
+      if (!store.has(name)) store.declare(name, { ...declaration, kind: "optimizer" });
       return name;
     };
-    const rates = memberName("rates", bucket.name);
-    if (!store.has(rates))
-      store.declare(rates, {
-        shape: [bucket.size / BLOCK, 2],
-        dtype: "f32",
-        kind: "optimizer",
-        values: () => ratesOf(bucket, {}),
-      });
     return {
       bucket,
-      gradient: beside(GRADIENTS, "gradients"),
-      state: optimizer.state.map((s) => beside(s, "optimizer")),
-      rates,
+      gradient,
+      state: optimizer.state.map((memory) =>
+        declare(memberName(memory.name, bucket.name), { shape: shapeIn(bucket, memory), dtype: memory.dtype }),
+      ),
+      rates: declare(memberName("rates", bucket.name), {
+        shape: [bucket.size / BLOCK, 2],
+        dtype: "f32",
+        values: () => ratesOf(bucket, {}),
+      }),
     };
   });
 }
 
+/** Shape of what an optimizer keeps of a bucket. */
+export const shapeIn = ({ size }: TrainableBucket, { perBlock }: Memory): Shape => [(size / BLOCK) * perBlock];
+
 /** Frees them and forgets their names. */
 export function releaseTraining(store: Store, buckets: readonly TrainedBucket[]): void {
   for (const { gradient, state, rates } of buckets)
-    store.delete(...[gradient, ...state].map((name) => name.slice(0, name.lastIndexOf("#"))), rates);
+    store.delete(gradient.slice(0, gradient.lastIndexOf("#")), ...state, rates);
 }
 
 /** Name of the gradient of a trainable parameter. */
 export const gradientOf = (member: string): string => memberName(GRADIENTS, member);
 
 /**
- * For every 64 elements, the factor on the learning rate and whether weight decay applies: members start at multiples of 64.
+ * For every 256 elements, the factor on the learning rate and whether weight decay applies.
  * @param changed factors by name, where they are no longer those they started with.
  */
 export function ratesOf({ size, members }: TrainableBucket, changed: Readonly<Record<string, number>>): Float32Array {

@@ -1,9 +1,10 @@
 /** @file A run's complete state: with it, a resumed run gives the bits of an uninterrupted one. */
-import { type Adapter, type NamedValues, type ShapedValues, StateError } from "@graftml/peft";
+import { type Adapter, type NamedValues, type ShapedValues, StateError, type TrainableBucket } from "@graftml/peft";
 import { sameShape, type Shape, show, sizeOf, type Store } from "@graftml/tensor";
-import { memberName, type TrainedBucket } from "./buckets.ts";
+import { memberName, shapeIn, type TrainedBucket } from "./buckets.ts";
 import type { Position } from "./data.ts";
-import type { Optimizer } from "./optim/optimizer.ts";
+import { BLOCK } from "./optim/chunks.ts";
+import type { Memory, Optimizer } from "./optim/optimizer.ts";
 
 /** Settings by name. */
 export type Identity = Readonly<Record<string, string | number | boolean>>;
@@ -46,7 +47,13 @@ export interface Checkpoints {
 interface Block {
   readonly name: string;
   readonly size: number;
-  readonly parts: readonly { readonly name: string; readonly shape: Shape; readonly offset: number }[];
+  readonly parts: readonly {
+    readonly name: string;
+    readonly shape: Shape;
+    readonly offset: number;
+    /** Whether they are whole numbers of 32 bits. */
+    readonly whole?: boolean;
+  }[];
 }
 
 /** The parameters that checkpoints hold. */
@@ -68,21 +75,34 @@ export function stateBlocks(
     .filter(({ name, persist }) => persist !== false && !inBuckets.has(name))
     .map(({ name, shape }): Block => ({ name, size: sizeOf(shape), parts: [{ name, shape, offset: 0 }] }));
   const remembered = buckets.flatMap(({ bucket, state: names }) =>
-    names.map((name, i): Block => {
-      const parts = bucket.members.map((m) => ({ ...m, name: memberName(state[i] ?? "", m.name) }));
-      return { name, size: bucket.size, parts };
+    state.map((memory, i): Block => {
+      const parts = bucket.members.map((member) => ({
+        ...placeIn(member, memory),
+        name: memberName(memory.name, member.name),
+      }));
+      return { name: names[i] ?? "", size: sizeOf(shapeIn(bucket, memory)), parts };
     }),
   );
   return { adapter: [...trained, ...others], optimizer: remembered };
 }
+
+/** Where in a bucket's memory that of a member lies. */
+const placeIn = (
+  { shape, offset }: TrainableBucket["members"][number],
+  { dtype, perBlock }: Memory,
+): Pick<Block["parts"][number], "shape" | "offset" | "whole"> => ({
+  shape: perBlock === BLOCK ? shape : [Math.ceil(sizeOf(shape) / BLOCK), perBlock],
+  offset: (offset / BLOCK) * perBlock,
+  whole: dtype === "u32",
+});
 
 /** The values that lie in the store now. */
 export async function takeState(store: Store, blocks: readonly Block[]): Promise<NamedValues> {
   const values = new Map<string, ShapedValues>();
   for (const block of blocks) {
     const all = await store.read(block.name);
-    for (const { name, shape, offset } of block.parts)
-      values.set(name, { shape, values: all.slice(offset, offset + sizeOf(shape)) });
+    for (const { name, shape, offset, whole = false } of block.parts)
+      values.set(name, { shape, values: all.slice(offset, offset + sizeOf(shape)), whole });
   }
   return values;
 }

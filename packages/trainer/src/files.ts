@@ -60,12 +60,16 @@ export function checkpointFolder(folder: string, { keep = Infinity, beside }: Fo
 }
 
 const toWrite = (state: NamedValues): TensorToWrite[] =>
-  [...state].map(([name, { shape, values }]) => ({
-    name,
-    shape,
-    dtype: values instanceof Float32Array ? "F32" : "F64",
-    data: () => values as typeof values & { readonly buffer: ArrayBuffer }, // values read back are in memory of their own
-  }));
+  [...state].map(([name, { shape, values, whole = false }]) =>
+    whole
+      ? { name, shape, dtype: "U32", data: () => Uint32Array.from(values) }
+      : {
+          name,
+          shape,
+          dtype: values instanceof Float32Array ? "F32" : "F64",
+          data: () => values as typeof values & { readonly buffer: ArrayBuffer }, // values read back are in memory of their own
+        },
+  );
 
 /** Steps of the checkpoints in a folder, in order. */
 async function stepsOf(folder: string): Promise<readonly number[]> {
@@ -116,9 +120,9 @@ async function readValues(path: string): Promise<NamedValues> {
   const state = new Map<string, ShapedValues>();
   for (const [name, { shape }] of file.tensors) {
     const values = await file.read(name);
-    if (!(values instanceof Float32Array || values instanceof Float64Array))
-      throw new StateError(`${path}: ${name} is neither F32 nor F64: this is no checkpoint of Graft's.`);
-    state.set(name, { shape, values });
+    if (values instanceof Uint32Array) state.set(name, { shape, values: Float64Array.from(values), whole: true });
+    else if (values instanceof Float32Array || values instanceof Float64Array) state.set(name, { shape, values });
+    else throw new StateError(`${path}: ${name} is none of F32, F64 and U32: this is no checkpoint of Graft's.`);
   }
   return state;
 }

@@ -1,6 +1,6 @@
 /** @file Holding training between two steps, for methods that have work to do on the host. */
 import type { Adapted, Between, Changes, Owned, Pause, Progress } from "@graftml/peft";
-import type { Source, Store } from "@graftml/tensor";
+import { sizeOf, type Source, type Store } from "@graftml/tensor";
 import { gradientOf, ratesOf, type TrainedBucket } from "./buckets.ts";
 import type { Changed } from "./checkpoint.ts";
 import { clipFactorOf } from "./clip.ts";
@@ -76,8 +76,8 @@ async function carryOut(
 ): Promise<Changed> {
   for (const [{ name }, source] of values) await store.write(name, source);
   if (restart)
-    for (const { bucket, state } of buckets)
-      for (const name of state) await store.write(name, new Float32Array(bucket.size));
+    for (const name of buckets.flatMap(({ state }) => state))
+      await store.write(name, new Float32Array(sizeOf(store.declaration(name).shape)));
   const scales = {
     ...changed.lrScale,
     ...Object.fromEntries([...(lrScale ?? [])].map(([{ name }, factor]) => [name, factor])),

@@ -1,8 +1,9 @@
 /** @file The traced functions of training: how an adapter is trained is all here. */
 import { type Census, contextTaken, type Layer, openScope, type Progress } from "@graftml/peft";
 import { add, assign, fill, grad, mul, type Outputs, type Tensor, Trace, where } from "@graftml/tensor";
-import { gradientOf, type TrainedBucket } from "./buckets.ts";
+import { gradientOf, shapeIn, type TrainedBucket } from "./buckets.ts";
 import { clipFactor, globalNorm } from "./clip.ts";
+import { BLOCK } from "./optim/chunks.ts";
 import type { Optimizer } from "./optim/optimizer.ts";
 import type { Rows } from "./rows.ts";
 import { dtypesOf, type Setting } from "./run.ts";
@@ -104,8 +105,8 @@ export function traceUpdate(
       value: whole(b.bucket.name, b),
       gradient: whole(b.gradient, b),
       clip,
-      state: b.state.map((name) => whole(name, b)),
-      rates: trace.param(b.rates, [b.bucket.size / 64, 2]),
+      state: optimizer.state.map((memory, i) => trace.param(b.state[i] ?? "", shapeIn(b.bucket, memory), memory.dtype)),
+      rates: trace.param(b.rates, [b.bucket.size / BLOCK, 2]),
       scalars,
     });
   return { grad_norm: norm };

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { StateError } from "@graftml/peft";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { checkpointFolder, newestCheckpoint, readCheckpoint } from "../src/files.ts";
-import { causalLm, type Run, train } from "../src/index.ts";
+import { adamw, adamw8bit, causalLm, type Run, train } from "../src/index.ts";
 import { ready, rows } from "./toy.ts";
 
 let folder = "";
@@ -20,10 +20,10 @@ async function trained(overrides: Partial<Run>): Promise<readonly number[]> {
 }
 
 describe("checkpoints on disk", () => {
-  it("resume to the bits of an uninterrupted run", async () => {
-    const straight = await trained({});
-    await trained({ saveEvery: 4, checkpoints: checkpointFolder(folder) });
-    expect(await trained({ resume: await readCheckpoint(join(folder, "step-4")) })).toEqual(straight);
+  it.each([adamw(), adamw8bit()])("resume to the bits of an uninterrupted run: $name", async (optimizer) => {
+    const straight = await trained({ optimizer });
+    await trained({ optimizer, saveEvery: 4, checkpoints: checkpointFolder(folder) });
+    expect(await trained({ optimizer, resume: await readCheckpoint(join(folder, "step-4")) })).toEqual(straight);
   });
 
   it("are whole folders named by their step, of which the newest are kept", async () => {

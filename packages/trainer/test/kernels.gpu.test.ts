@@ -15,7 +15,8 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { declareTraining } from "../src/buckets.ts";
 import { squaredNormOp } from "../src/clip.ts";
-import { adamw, type Optimizer, sgd } from "../src/index.ts";
+import { adamw, adamw8bit, type Optimizer, sgd } from "../src/index.ts";
+import { adamw8bitOp, updateIn8 } from "../src/optim/adamw-8bit.ts";
 import { adamwOp } from "../src/optim/adamw.ts";
 import { traceUpdate } from "../src/program.ts";
 
@@ -70,11 +71,14 @@ describe.each(["lanes", "tiles"] as const)("on the device, with kernels for %s",
     update: ({ value, gradient, clip, state, rates, scalars }) =>
       void applyAll(chunked(adamwOp, 1024), [value, ...state, gradient, rates, scalars, clip], {}),
   };
+  const smallIn8: Optimizer = { ...adamw8bit(), update: (bucket) => updateIn8(bucket, chunked(adamw8bitOp, 1024)) };
   it.each([
     ["AdamW", adamw({ weightDecay: 0.1 }), [1]],
     ["AdamW", adamw({ weightDecay: 0.1 }), [3, 64, 65, 130]],
     ["AdamW, more elements than threads", adamw(), [100_003, 7]],
     ["AdamW, in chunks", small, [700, 3, 65]],
+    ["AdamW in eight bits", adamw8bit({ weightDecay: 0.1 }), [3, 256, 700]],
+    ["AdamW in eight bits, in chunks", smallIn8, [700, 3, 65]],
     ["SGD", sgd({ weightDecay: 0.1 }), [3, 65]],
     ["SGD with momentum", sgd({ momentum: 0.9 }), [3, 65]],
   ] as const)("updates as the reference does: %s %#", async (_, optimizer, sizes) => {
@@ -84,6 +88,11 @@ describe.each(["lanes", "tiles"] as const)("on the device, with kernels for %s",
     ];
     expect(Object.keys(got)).toEqual(Object.keys(want));
     for (const [name, values] of Object.entries(want)) {
+      // Where a number lies between two codes, rounding decides.
+      if (name.startsWith("codes")) {
+        expect(values.filter((word, i) => word !== got[name]![i]).length).toBeLessThan(0.01 * values.length);
+        continue;
+      }
       const peak = Math.max(...values.map(Math.abs));
       const worst = Math.max(...values.map((x, i) => Math.abs(x - got[name]![i]!)));
       expect(worst / peak, name).toBeLessThan(2e-6);

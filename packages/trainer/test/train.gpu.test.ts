@@ -1,6 +1,6 @@
 import { deviceRuntime, hostRuntime, requestDevice, type Runtime } from "@graftml/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { causalLm, type Checkpoint, planRun, type Run, train } from "../src/index.ts";
+import { adamw, adamw8bit, causalLm, type Checkpoint, planRun, type Run, train } from "../src/index.ts";
 import { ready, rows } from "./toy.ts";
 
 let runtime: Runtime;
@@ -48,11 +48,11 @@ describe("training on the device", () => {
     expect(await outcome(runtime)).toEqual(await outcome(runtime));
   });
 
-  it("resumes to the bits of an uninterrupted run", async () => {
+  it.each([adamw(), adamw8bit()])("resumes to the bits of an uninterrupted run: $name", async (optimizer) => {
     const kept: Checkpoint[] = [];
     const checkpoints = { save: async (checkpoint: Checkpoint) => `memory/${kept.push(checkpoint)}` };
-    const straight = await outcome(runtime, { saveEvery: 3, checkpoints });
-    const resumed = await outcome(runtime, { resume: kept[0] });
+    const straight = await outcome(runtime, { optimizer, saveEvery: 3, checkpoints });
+    const resumed = await outcome(runtime, { optimizer, resume: kept[0] });
     expect(resumed.values).toEqual(straight.values);
   });
 

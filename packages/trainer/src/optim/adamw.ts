@@ -1,11 +1,8 @@
-/** @file AdamW as one op that updates a bucket in place. @see Loshchilov & Hutter 2019, algorithm 2; torch `optim/adamw.py`. */
+/** @file AdamW as one op that updates a bucket in place. */
 import { applyAll, input, type Kernel, type Op, output, ShapeError, show, type Value } from "@graftml/tensor";
+import { adamScalars, adamStep, adamText, SCALARS } from "./adam-step.ts";
 import { BLOCK, chunksOf, groupsFor, rangeOf, THREADS } from "./chunks.ts";
-import type { Optimizer, OptimizerSettings } from "./optimizer.ts";
-
-/** Places of the step's numbers. 1 − β is made on the host: in f32 it would lose four digits. */
-const [LR, NEW1, KEEP2, NEW2, EPS, DECAY, BIAS1, BIAS2] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
-const SCALARS = 8;
+import { moment, type Optimizer, type OptimizerSettings } from "./optimizer.ts";
 
 const kernel: Kernel = {
   label: "adamw",
@@ -18,25 +15,23 @@ const kernel: Kernel = {
 @group(0) @binding(5) var<storage, read> s: array<f32>;
 @group(0) @binding(6) var<storage, read> clip: array<f32>;
 @group(0) @binding(7) var<uniform> sizes: Sizes;
+${adamText}
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let factor = clip[0];
   for (var i = id.x; i < sizes.count; i += groups.x * ${THREADS}u) {
-    let block = rates[(sizes.first + i) / ${BLOCK / 4}u];
-    let lr = s[${LR}] * block.x;
     let g = gradient[i] * factor;
-    let mean = m[i] + (g - m[i]) * s[${NEW1}];
-    let square = v[i] * s[${KEEP2}] + g * g * s[${NEW2}];
+    let mean = meanOf(m[i], g);
+    let square = squareOf(v[i], g);
     m[i] = mean;
     v[i] = square;
-    let root = sqrt(square) / s[${BIAS2}] + s[${EPS}];
-    p[i] = p[i] * (1.0 - lr * s[${DECAY}] * block.y) - lr / s[${BIAS1}] * (mean / root);
+    p[i] = moved(p[i], mean, square, rates[(sizes.first + i) / ${BLOCK / 4}u]);
   }
 }
 `,
 };
 
-/** Inputs: p, m, v, gradient [N]; rates [N/64, 2]; scalars [8]; clip []. Updates the first three. */
+/** Inputs: p, m, v, gradient [N]; rates [N/256, 2]; scalars [8]; clip []. Updates the first three. */
 export const adamwOp: Op<Record<never, never>> = {
   name: "adamw",
   infer([p, m, v, gradient, rates, scalars]) {
@@ -65,17 +60,12 @@ export const adamwOp: Op<Record<never, never>> = {
       Value,
       Value,
     ]; // as infer saw them
-    const [rate = 0, new1 = 0, keep2 = 0, new2 = 0, eps = 0, decay = 0, bias1 = 1, bias2 = 1] = scalars;
     const [factor = 1] = clip;
     gradient.forEach((raw, i) => {
       const at = 2 * Math.floor(i / BLOCK);
-      const [scale = 0, decays = 0] = rates.subarray(at, at + 2);
       const [value = 0, mean = 0, square = 0] = [p[i], m[i], v[i]];
-      const g = raw * factor;
-      m[i] = mean + (g - mean) * new1;
-      v[i] = square * keep2 + g * g * new2;
-      const lr = rate * scale;
-      p[i] = value * (1 - lr * decay * decays) - ((lr / bias1) * m[i]) / (Math.sqrt(v[i]) / bias2 + eps);
+      const moved = adamStep({ p: value, mean, square }, raw * factor, scalars, rates[at] ?? 0, rates[at + 1] ?? 0);
+      [p[i], m[i], v[i]] = [moved.p, moved.mean, moved.square];
     });
     return [p, m, v];
   },
@@ -107,20 +97,12 @@ export function adamw({
   eps = 1e-8,
   weightDecay = 0,
 }: OptimizerSettings = {}): Optimizer {
+  const settings = { beta1, beta2, eps, weight_decay: weightDecay };
   return {
     name: "adamw",
-    settings: { beta1, beta2, eps, weight_decay: weightDecay },
-    state: ["m", "v"],
-    scalars: (step, lr) => [
-      lr,
-      1 - beta1,
-      beta2,
-      1 - beta2,
-      eps,
-      weightDecay,
-      1 - beta1 ** step,
-      Math.sqrt(1 - beta2 ** step),
-    ],
+    settings,
+    state: [moment("m"), moment("v")],
+    scalars: (step, lr) => adamScalars(settings, step, lr),
     update({ value, gradient, clip, state, rates, scalars }) {
       applyAll(adamwOp, [value, ...state, gradient, rates, scalars, clip], {});
     },

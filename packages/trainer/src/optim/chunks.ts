@@ -1,8 +1,8 @@
 /** @file How the kernels of optimizers go through a bucket: in chunks that can be bound, with threads that stride. */
-import type { Target } from "@graftml/tensor";
+import { BUCKET_BLOCK, type Target } from "@graftml/tensor";
 
-/** Elements that share a learning-rate factor and a decay flag: members of a bucket start at multiples of it. */
-export const BLOCK = 64;
+/** Elements that share a learning-rate factor and a decay flag, and the scales of codes: those of a block are of one parameter. */
+export const BLOCK = BUCKET_BLOCK;
 
 /** Threads of a workgroup. */
 export const THREADS = 256;
@@ -14,7 +14,7 @@ const LANES_GROUPS = 32;
 export interface Chunk {
   /** First element. */
   readonly start: number;
-  /** Elements; a multiple of 64 like `start`. */
+  /** Elements; a multiple of 256 like `start`. */
   readonly count: number;
 }
 

@@ -1,7 +1,19 @@
 /** @file What an optimizer is: what it remembers of every parameter, and one traced update of a bucket. */
 import type { Tensor } from "@graftml/tensor";
+import { BLOCK } from "./chunks.ts";
 
-/** The tensors that an update works on. N is the size of the bucket, a multiple of 64. */
+/** Something that an optimizer keeps of every parameter; it starts at zero. */
+export interface Memory {
+  readonly name: string;
+  readonly dtype: "f32" | "u32";
+  /** Numbers kept for each block of 256 numbers of a parameter. 256 of them have the parameter's own shape. */
+  readonly perBlock: number;
+}
+
+/** One f32 for every number of a parameter. */
+export const moment = (name: string): Memory => ({ name, dtype: "f32", perBlock: BLOCK });
+
+/** The tensors that an update works on. N is the size of the bucket, a multiple of 256. */
 export interface BucketUpdate {
   /** Parameters [N], a leaf: to be updated in place. */
   readonly value: Tensor;
@@ -9,9 +21,9 @@ export interface BucketUpdate {
   readonly gradient: Tensor;
   /** What gradients are multiplied with, []: 1, or less where their norm is above the maximum. */
   readonly clip: Tensor;
-  /** What the optimizer remembers, [N] each, leaves in the order of `Optimizer.state`: to be updated in place. */
+  /** What the optimizer remembers, leaves [N/256 · perBlock] in the order of `Optimizer.state`: to be updated in place. */
   readonly state: readonly Tensor[];
-  /** For every 64 elements [N/64, 2]: factor on the learning rate, and 1 where weight decay applies, else 0. */
+  /** For every 256 elements [N/256, 2]: factor on the learning rate, and 1 where weight decay applies, else 0. */
   readonly rates: Tensor;
   /** The values of `Optimizer.scalars`. */
   readonly scalars: Tensor;
@@ -25,8 +37,8 @@ export interface Optimizer {
   readonly name: string;
   /** What it was made with; a checkpoint is only resumed under the same. */
   readonly settings: Readonly<Record<string, number>>;
-  /** What it remembers of every parameter ("m", "v"); starts at zero. */
-  readonly state: readonly string[];
+  /** What it remembers of every parameter. */
+  readonly state: readonly Memory[];
   /** The numbers of one step: `step` counts from 1, `lr` is the scheduled learning rate. Always equally many. */
   scalars(step: number, lr: number): readonly number[];
   /** Traces the update of one bucket, in place. */
