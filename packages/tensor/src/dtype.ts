@@ -1,8 +1,8 @@
 /** @file The element types a tensor may have. */
 
 /**
- * Element type. Arithmetic is always f32; `f16` is a storage type for frozen weights, `i32` holds ids, labels and
- * positions, `u32` holds random seeds.
+ * Element type. Arithmetic is always f32; `f16` is a storage type for frozen weights and for what products read, `i32` holds
+ * ids, labels and positions, `u32` holds random seeds.
  */
 export type DType = "f32" | "f16" | "i32" | "u32";
 

@@ -4,7 +4,7 @@ export { dynamicTable, middles } from "./dynamic-table.ts";
 export { bitsOf, codeLengths, decodeCodes, type DequantizeAttrs, type Encoding } from "./encoding.ts";
 export { DeviceError, GraftError, ShapeError, TraceError } from "./errors.ts";
 export { type Aval, sameShape, type Shape, show, sizeOf, stridesOf } from "./shape.ts";
-export { apply, applyAll, type Node, record, type Region, type Tensor, Trace } from "./tensor.ts";
+export { apply, applyAll, type Node, type Precision, record, type Region, type Tensor, Trace } from "./tensor.ts";
 export { checkpoint } from "./trace/checkpoint.ts";
 export { grad } from "./trace/grad.ts";
 export { print, reachable } from "./trace/graph.ts";

@@ -32,6 +32,9 @@ export interface Region {
   readonly id: number;
 }
 
+/** What linear layers read their input in. All else is f32, gradients too. */
+export type Precision = "f32" | "f16";
+
 /**
  * The record of a function: every op it applied, in order. A trace is built once and then interpreted or compiled.
  */
@@ -41,6 +44,8 @@ export class Trace {
   label = "";
   /** Region given to new nodes. */
   region: Region | null = null;
+  /** Of new linear layers. */
+  precision: Precision = "f32";
   readonly #leaves = new Map<string, Tensor>();
 
   /** A value that the caller passes at every run. */

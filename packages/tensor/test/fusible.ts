@@ -68,6 +68,27 @@ export const programs: readonly Program[] = [
     steps: ["stream", "fusedMap", "stream", "matmul", "fusedSum", "fusedMap", "matmul", "fusedMap"],
   },
   {
+    name: "what two linear layers read in half precision",
+    shapes: { x: [5, 8], b: [8], w: [3, 8], v: [2, 8] },
+    build: ({ x, b, w, v }, t) => {
+      t.precision = "f16";
+      const h = g.add(x!, b!);
+      const [y, z] = [g.linear(h, w!), g.linear(h, v!)];
+      const [dx, dw] = g.grad(g.add(g.sum(g.square(y)), g.sum(z)), [x!, w!]);
+      return { y, z, dx: dx!, dw: dw! };
+    },
+    steps: ["fusedMap", "matmul", "matmul", "fusedMap", "fusedMap", "matmul", "matmul", "matmul", "add"],
+  },
+  {
+    name: "an odd number of halves",
+    shapes: { x: [5, 7], b: [7], w: [2, 7] },
+    build: ({ x, b, w }, t) => {
+      t.precision = "f16";
+      return { y: g.linear(g.mul(x!, b!), w!) };
+    },
+    steps: ["fusedMap", "matmul"],
+  },
+  {
     name: "a value that is also a result",
     shapes: { x: [6] },
     build: ({ x }) => {

@@ -120,6 +120,7 @@ describe("elementwise kernels", () => {
   check([
     { op: "cast", build: (t) => cast(x(t, [67], "i32"), "f32"), low: -9, high: 9 },
     { op: "cast", build: (t) => cast(x(t, [67]), "i32"), offset: -3 },
+    { op: "cast", build: (t) => cast(x(t, [67]), "f16") },
     { op: "add", build: (t) => add(x(t, [9, 7], "i32"), y(t, [7], "i32")), low: -1e6, high: 1e6 },
     { op: "mul", build: (t) => mul(x(t, [9, 8]), y(t, [9, 1], "i32")), low: -9, high: 9 },
   ]);

@@ -46,11 +46,12 @@ export function checkRows<Batch, Row>(
 /** What a forward pass over a batch comes to, and what was met on the way to it. */
 export function tracePass<Batch, Row>(
   trace: Trace,
-  { model, store, task }: Setting<Batch, Row>,
+  { model, store, task, precision = "f32" }: Setting<Batch, Row>,
   layers: readonly Layer[],
   shape: BatchShape,
   { train }: { readonly train: boolean },
 ): Outcome & { readonly census: Census } {
+  trace.precision = precision;
   const scope = openScope(trace, layers, { train, model: model.info, dtypeOf: dtypesOf(store) });
   const batch = model.inputs(trace, shape);
   const hidden = model.forward(scope, batch);

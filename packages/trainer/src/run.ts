@@ -1,6 +1,6 @@
 /** @file What a run is, and what it tells as it goes. */
 import type { Adapter, Layer, Model, TokenBatch, TrainableBucket } from "@graftml/peft";
-import { checkpoint, type DType, type Runtime, type Store } from "@graftml/tensor";
+import { checkpoint, type DType, type Precision, type Runtime, type Store } from "@graftml/tensor";
 import type { Checkpoint, Checkpoints } from "./checkpoint.ts";
 import type { Example } from "./encode.ts";
 import type { Optimizer } from "./optim/optimizer.ts";
@@ -19,6 +19,8 @@ export interface Setting<Batch = TokenBatch, Row = Example> {
   readonly task: Task<Batch, Row>;
   /** Rows of a batch; in training, of a micro-batch. */
   readonly batchSize: number;
+  /** What linear layers read their input in; default f32. */
+  readonly precision?: Precision | undefined;
 }
 
 /** What is trained, on what and for how long. */

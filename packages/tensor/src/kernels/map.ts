@@ -6,7 +6,7 @@ import { type Aval, show, sizeOf } from "../shape.ts";
 import { type Dispatch, input, type Operand, output } from "./kernel.ts";
 import type { Target } from "./target.ts";
 import { address, broadcast, flat, grain, isFlat, type Walk } from "./walk.ts";
-import { type Binding, bytesOf, checkBindings, dispatch, eachItem, itemGroups, type Size } from "./wgsl.ts";
+import { type Binding, bytesOf, checkBindings, dispatch, eachItem, itemGroups, type Size, wgsl } from "./wgsl.ts";
 
 /** A tensor that a loop reads or writes, and where it finds the element of an index. */
 export interface Access {
@@ -153,24 +153,53 @@ function lowerPart({ label, size, reads, write, raw = false, body }: Loop, part:
   const loads = loadAll(reads, { size, unit, raw, sizes, local, range: (a) => chunkOf(a, part, size) });
   const { before = [], lines, value } = body(loads.args, inlineAt(unit));
   const { dtype } = write.aval;
-  const store = dtype === "f32" || raw ? value : `${unit === 4 ? `vec4<${dtype}>` : dtype}(${value})`;
   const y = loads.place(write, "y");
   const share = (part.end - part.first) / size;
+  const perItem = dtype === "f16" && unit === 1 ? 2 : unit;
+  const text = { before: [...loads.before, ...before].join("\n"), inside: [...loads.inside, ...lines].join("\n") };
   return dispatch({
     label: `${label}${unit === 4 ? " vec4" : ""}`,
     bindings: loads.bindings,
     sizes,
-    workgroups: itemGroups((part.end - part.first) / unit, target),
+    workgroups: itemGroups((part.end - part.first) / perItem, target),
     cost: {
       flops: share * size * Math.max(1, lines.length),
       bytes: share * [...reads, write].reduce((n, a) => n + bytesOf(a.aval), 0),
     },
-    code: eachItem([...loads.inside, ...lines, `${y} = ${store};`].join("\n"), {
-      first: "sizes.first",
-      end: "sizes.end",
-      before: [...loads.before, ...before].join("\n"),
-    }),
+    code:
+      perItem === 2
+        ? halvesText(text, value, y.slice(0, y.indexOf("[")))
+        : itemText(text, `${y} = ${stored(value, dtype, unit, raw)};`),
   });
+}
+
+/** Statements of a loop: those before it, and those at an index, which leave the value to be stored. */
+interface LoopText {
+  readonly before: string;
+  readonly inside: string;
+}
+
+const itemText = ({ before, inside }: LoopText, store: string): string =>
+  eachItem(`${inside}\n${store}`, { first: "sizes.first", end: "sizes.end", before });
+
+/** Elements in half precision one by one: two share a word, so one thread makes both. */
+const halvesText = ({ before, inside }: LoopText, value: string, y: string): string =>
+  eachItem(
+    wgsl`
+      var pair = vec2f();
+      for (var i = 2u * word; i < min(2u * word + 2u, sizes.end); i++) {
+        ${inside}
+        pair[i % 2u] = ${value};
+      }
+      ${y}[word - sizes.base / 2u] = pack2x16float(pair);`,
+    { item: "word", first: "sizes.first / 2u", end: "(sizes.end + 1u) / 2u", before },
+  );
+
+/** A value as an array's element. */
+function stored(value: string, dtype: DType, unit: 1 | 4, raw: boolean): string {
+  if (dtype === "f32" || raw) return value;
+  if (dtype === "f16") return `vec2u(pack2x16float((${value}).xy), pack2x16float((${value}).zw))`;
+  return `${unit === 4 ? `vec4<${dtype}>` : dtype}(${value})`;
 }
 
 /** Type of an array's element; halves come in pairs. */

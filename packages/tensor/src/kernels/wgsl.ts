@@ -96,12 +96,15 @@ export const itemGroups = (count: number, { family, maxWorkgroups }: Target): re
   1,
 ];
 
-/** The entry point of a kernel that does `statements` for every item i from `first` to `end`; `before` stands outside. */
-export const eachItem = (statements: string, { first = "0u", end = "sizes.count", before = "" } = {}): string => wgsl`
+/** The entry point of a kernel that does `statements` for every `item` from `first` to `end`; `before` stands outside. */
+export const eachItem = (
+  statements: string,
+  { item = "i", first = "0u", end = "sizes.count", before = "" } = {},
+): string => wgsl`
   @compute @workgroup_size(${STRIDE})
   fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     ${before}
-    for (var i = ${first} + id.x; i < ${end}; i += groups.x * ${STRIDE}u) {
+    for (var ${item} = ${first} + id.x; ${item} < ${end}; ${item} += groups.x * ${STRIDE}u) {
       ${statements}
     }
   }`;

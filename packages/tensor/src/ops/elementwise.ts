@@ -156,12 +156,16 @@ const detachOp = elementwise<None>({
   wgsl: ([x]) => x ?? "",
   vjp: () => null,
 });
-const castOp: Op<{ readonly to: "f32" | "i32" }> = {
-  ...elementwise<{ readonly to: "f32" | "i32" }>({
+interface CastAttrs {
+  readonly to: "f32" | "f16" | "i32";
+}
+const castOp: Op<CastAttrs> = {
+  ...elementwise<CastAttrs>({
     name: "cast",
-    f: ([x], { to }) => (to === "i32" ? Math.trunc(x!) : x!),
-    wgsl: ([x], { to }, { type }) => (to === "i32" ? `trunc(${type}(${x}))` : `${type}(${x})`),
-    vjp: (g, _, { attrs }) => (attrs.to === "f32" ? g : null),
+    f: ([x], { to }) => (to === "i32" ? Math.trunc(x!) : to === "f16" ? roundToHalf(x!) : x!),
+    wgsl: ([x = ""], { to }, { type }) =>
+      to === "i32" ? `trunc(${type}(${x}))` : to === "f16" ? withinHalf(x, type) : `${type}(${x})`,
+    vjp: (g, _, { attrs }) => (attrs.to === "i32" ? null : g),
   }),
   infer: ([x], { to }) => [{ shape: x!.shape, dtype: to }],
 };
@@ -193,6 +197,22 @@ const absOp = unary(
     return mul(g, sub(less(zero, x), less(x, zero)));
   },
 );
+
+/** The largest finite number in half precision. */
+const LARGEST_HALF = 65504;
+
+/** The finite half-precision number nearest to x, ties to the even one; infinities and NaN as they are. */
+function roundToHalf(x: number): number {
+  if (!Number.isFinite(x)) return x;
+  const bounded = Math.max(-LARGEST_HALF, Math.min(x, LARGEST_HALF));
+  const unit = 2 ** (Math.max(Math.floor(Math.log2(Math.abs(bounded))), -14) - 10);
+  const whole = 1.5 * 2 ** 52 * unit; // added to a smaller number, it leaves no digits below a unit
+  return bounded + whole - whole;
+}
+
+/** What `roundToHalf` does before it rounds, which is done where the value is stored. Only NaN and infinities pass as they are. */
+const withinHalf = (x: string, type: string): string =>
+  `select(${x}, clamp(${x}, ${type}(-${LARGEST_HALF}.0), ${type}(${LARGEST_HALF}.0)), abs(${x}) <= ${type}(3.4028234e38f))`;
 
 /** A WGSL float literal that reads back as the same f32. @throws {RangeError} for what is no finite f32. */
 function literal(x: number): string {
@@ -230,8 +250,11 @@ export const where = (condition: Tensor, a: Tensor, b: Tensor): Tensor => apply(
 export const scale = (x: Tensor, factor: number): Tensor => apply(affineOp, [x], { scale: factor, shift: 0 });
 /** x + term, for a term known when tracing. */
 export const shift = (x: Tensor, term: number): Tensor => apply(affineOp, [x], { scale: 1, shift: term });
-/** The same values as another type; to i32 by truncation. */
-export const cast = (x: Tensor, to: "f32" | "i32"): Tensor => (x.dtype === to ? x : apply(castOp, [x], { to }));
+/**
+ * The same values as another type: to i32 by truncation, to f16 by rounding to the nearest, and what is larger than any to
+ * ±65504. The gradient goes through rounding as if there was none.
+ */
+export const cast = (x: Tensor, to: CastAttrs["to"]): Tensor => (x.dtype === to ? x : apply(castOp, [x], { to }));
 /** x as a constant: no gradient goes through it. */
 export const detach = (x: Tensor): Tensor => apply(detachOp, [x], none);
 /** eˣ */

@@ -4,6 +4,7 @@ import { ShapeError } from "../errors.ts";
 import { matmulLowering } from "../kernels/matmul.ts";
 import { sameShape, type Shape, show, sizeOf } from "../shape.ts";
 import { apply, type Tensor } from "../tensor.ts";
+import { cast } from "./elementwise.ts";
 import { reshape } from "./layout.ts";
 import type { Op } from "./op.ts";
 import { sum } from "./reduce.ts";
@@ -101,7 +102,7 @@ export const matmul = (a: Tensor, b: Tensor, layout: MatmulLayout = "nn"): Tenso
   apply(matmulOp, [a, b], { layout });
 
 /**
- * y = x Wᵀ + b.
+ * y = x Wᵀ + b, summed in f32. Where the trace's precision is f16, x is rounded to it; gradients are not.
  *
  * x [..., in], W [out, in], b [out] → y [..., out]; or, where every row of a batch has weights of its own,
  * x [B, ..., in], W [B, out, in], b [B, out] → y [B, ..., out].
@@ -120,7 +121,21 @@ export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): T
     throw new ShapeError(
       `linear at ${place}: x ${show(x.shape)} is no batch of ${batch.join()} rows, as weight ${show(weight.shape)} wants.`,
     );
-  const rows = reshape(x, [...batch, sizeOf(x.shape) / sizeOf(batch) / features, features]);
+  const rows = reshape(operand(x), [...batch, sizeOf(x.shape) / sizeOf(batch) / features, features]);
   const y = apply(matmulOp, bias === null ? [rows, weight] : [rows, weight, bias], { layout: "nt" });
   return reshape(y, [...x.shape.slice(0, -1), out]);
+}
+
+/** Inputs of linear layers in half precision, so that layers which read the same one share it. */
+const halves = new WeakMap<Tensor, Tensor>();
+
+/** The input of a linear layer in the precision of its trace. */
+function operand(x: Tensor): Tensor {
+  const { trace } = x.node;
+  if (trace.precision === "f32" || x.dtype !== "f32") return x;
+  const known = halves.get(x);
+  if (known !== undefined && known.node.region === trace.region) return known;
+  const half = cast(x, "f16");
+  halves.set(x, half);
+  return half;
 }

@@ -121,7 +121,8 @@ function group(nodes: readonly Node[], kept: ReadonlySet<Tensor>, place: Places)
   // From the last node to the first, so that it is known where a value is read before it is known where it is made.
   for (const node of nodes.toReversed()) {
     const value = node.outputs[0];
-    if (!isElementwise(node) || value === undefined || kept.has(value)) continue;
+    // Halves are rounded where they are stored, so they are stored.
+    if (!isElementwise(node) || value === undefined || value.dtype === "f16" || kept.has(value)) continue;
     const roots = readers(value);
     if (roots.length > 1 && !cheap.has(node)) continue;
     if (!roots.every((root) => joins(node, root))) continue;
