@@ -11,10 +11,13 @@ const LONGEST = 5;
  */
 export async function waitFor<T>(result: Promise<T>, nap: ((ms: number) => Promise<void>) | null): Promise<T> {
   if (nap === null) return result;
-  let pending = true;
-  const over = (): void => void (pending = false);
-  result.then(over, over);
   const begin = performance.now();
-  while (pending) await nap(Math.min(SHARE * (performance.now() - begin), LONGEST));
+  const napped = async (): Promise<boolean> => {
+    await nap(Math.min(SHARE * (performance.now() - begin), LONGEST));
+    return false;
+  };
+  const settled = (): boolean => true;
+  const over = result.then(settled, settled);
+  while (!(await Promise.race([over, napped()]))) continue;
   return result;
 }
