@@ -1,14 +1,16 @@
 /** @file From an opened session to a run of the trainer, and the memory it needs. */
 import type { MemoryPlan, Store } from "@graftml/tensor";
-import { type Example, listOf, optimizers, packRows, planRun, type Rows, schedules, stepsIn } from "@graftml/trainer";
+import { each, type Example, optimizers, packRows, planRun, type Rows, schedules, stepsIn } from "@graftml/trainer";
 import { layoutsOf } from "./data/columns.ts";
 import { readRows } from "./data/read.ts";
 import { gather, type Records } from "./data/records.ts";
 import type { Row } from "./data/row.ts";
+import { openSpool } from "./data/spool.ts";
 import type { Opened } from "./device.ts";
 import { UsageError } from "./errors.ts";
 import { localData, type Split } from "./hub/local.ts";
 import { stepsOf } from "./inputs.ts";
+import { precisionOf } from "./precision.ts";
 import { bytes, memory, totalBytes } from "./render.ts";
 import type { Run } from "./schema.ts";
 import { declareSession, type Session } from "./session.ts";
@@ -53,9 +55,12 @@ export function examplesOf(session: Session, records: SplitRecords): Data {
   };
 }
 
-/** Rows of texts; images share no row. */
-const textsOf = (rows: Rows<AnyExample>): readonly Example[] =>
-  listOf(rows).filter((row): row is Example => "ids" in row);
+/** Rows of texts, put aside as they are: to pack them all are made before the first step. Images share no row. */
+function textsOf(rows: Rows<AnyExample>): Rows<Example> {
+  const texts = openSpool<Example>();
+  for (const row of each(rows)) if ("ids" in row) texts.add(row);
+  return texts;
+}
 
 /** The trainer's run of a session; parameters are made known to a store, nothing is allocated. */
 export function trainerRun(
@@ -76,6 +81,7 @@ export function trainerRun(
     adapters: stack.map(({ adapter }) => adapter),
     task: taskOf(session),
     batchSize,
+    precision: precisionOf(run),
     trainable,
     rows,
     heldOut,

@@ -1,5 +1,6 @@
 /** @file The order of rows: a pure function of seed and epoch, so that a place in it is two numbers. */
 import { keyOf, uniformAt } from "@graftml/tensor";
+import { numbersOf } from "./rows.ts";
 
 /** How rows are dealt out to optimizer steps. */
 export interface Dealing {
@@ -37,7 +38,7 @@ export interface Ordering {
 export function dealer(dealing: Dealing & Ordering): (done: number) => readonly (readonly number[])[] {
   const { rows, batchSize, accumulate, seed, shuffle, lengthOf } = dealing;
   const perStep = batchSize * accumulate;
-  const orderOf = latest((epoch) => (shuffle ? permutation(rows, seed, epoch) : inOrder(rows)));
+  const orderOf = latest((epoch) => (shuffle ? permutation(rows, seed, epoch) : numbersOf({ length: rows })));
   const windowOf = latest((epoch, start) => {
     const numbers = [...orderOf(epoch).subarray(start, start + WINDOW * perStep)];
     return lengthOf === undefined ? numbers : likeLengths(numbers, dealing, lengthOf, epoch);
@@ -94,12 +95,9 @@ export function comingBatches(deal: ReturnType<typeof dealer>, done: number, cou
   return coming;
 }
 
-/** 0 … n − 1. */
-const inOrder = (n: number): Uint32Array => Uint32Array.from({ length: n }, (_, i) => i);
-
 /** 0 … n − 1 in an order that depends on seed and epoch only. @see Fisher & Yates; Durstenfeld 1964, algorithm 235. */
 export function permutation(n: number, seed: number, epoch: number): Uint32Array {
-  const order = inOrder(n);
+  const order = numbersOf({ length: n });
   const key = keyOf("order of rows");
   for (let i = n - 1; i > 0; i--) {
     // Two draws of 23 bits, for data sets of more rows than one draw can tell apart.

@@ -4,7 +4,7 @@ import type { Values } from "@graftml/tensor";
 import { DataError, TrainError } from "./errors.ts";
 import { InFlight, LATE } from "./in-flight.ts";
 import { checkRows, type Facts, factsOf, tracePass } from "./program.ts";
-import { longestOf, numbersOf, type Rows, rowsAt } from "./rows.ts";
+import { each, longestOf, numbersOf, type Rows, rowsAt } from "./rows.ts";
 import { type Evaluation, layersOf, type Setting } from "./run.ts";
 import { byShape, shapeFor } from "./shapes.ts";
 
@@ -33,16 +33,18 @@ export function evaluator<Batch, Row>(
   return {
     prepare: async (rows) => void (await programs.get(shapeFor(setting, facts, longestOf(rows)))),
     run: async (rows, progress, signal) => {
-      const all = rowsAt(rows, numbersOf(rows));
-      const lengths = all.map((row) => task.size(row).length);
+      const lengths = new Uint32Array(rows.length);
+      let i = 0;
+      for (const row of each(rows)) lengths[i++] = task.size(row).length;
       // Rows of like length together: less padding, and figures are of all of them anyway.
-      const sorted = [...all.keys()].sort((a, b) => (lengths[a] ?? 0) - (lengths[b] ?? 0));
+      const sorted = numbersOf(rows).sort((a, b) => (lengths[a] ?? 0) - (lengths[b] ?? 0) || a - b);
       const scalars = Object.fromEntries([...facts.scalars].map(([name, at]) => [name, [at(progress)]]));
       const flight = new InFlight<{
         readonly numbers: readonly number[];
         readonly outputs: Readonly<Record<string, Values>>;
       }>();
-      const predictions = all.map((): Values => new Float32Array());
+      const none = new Float32Array();
+      const predictions = Array.from({ length: rows.length }, (): Values => none);
       let [total, labels] = [0, 0];
       const settle = async (keep: number): Promise<void> => {
         for await (const { numbers, outputs } of flight.take({ keep })) {
@@ -55,7 +57,7 @@ export function evaluator<Batch, Row>(
       try {
         for (let start = 0; start < sorted.length; start += batchSize) {
           signal?.throwIfAborted();
-          const numbers = sorted.slice(start, start + batchSize);
+          const numbers = [...sorted.subarray(start, start + batchSize)];
           const batch = rowsAt(rows, numbers);
           const shape = shapeFor(setting, facts, batch);
           const program = await programs.get(shape);
@@ -72,7 +74,7 @@ export function evaluator<Batch, Row>(
       const loss = total / labels;
       if (!Number.isFinite(loss))
         throw new TrainError(`evaluation: the loss over ${labels} labels of ${rows.length} rows is ${loss}.`);
-      return { loss, ...task.figures({ rows: all, predictions, loss, labels, model: model.info }) };
+      return { loss, ...task.figures({ rows, predictions, loss, labels, model: model.info }) };
     },
     dispose: programs.dispose,
   };

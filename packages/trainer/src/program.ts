@@ -35,7 +35,7 @@ export function factsOf<Batch, Row>({ model }: Setting<Batch, Row>, layers: read
 export function checkRows<Batch, Row>(
   { task, model }: Setting<Batch, Row>,
   rows: Rows<Row>,
-  numbers: readonly number[],
+  numbers: Iterable<number>,
   name: string,
   { lead, room }: Facts,
 ): void {

@@ -21,7 +21,7 @@ interface Survey {
 export interface LazyRows<Source, Row> {
   readonly sources: Rows<Source>;
   readonly make: (source: Source) => Row;
-  /** How much a row is going to hold, roughly and cheaply: characters of its text, or values. */
+  /** Bytes that a row is going to take, roughly and cheaply: 16 a token, which are some 4 characters. */
   readonly weight: (source: Source) => number;
   /** What of a source decides its row. */
   readonly identity: (source: Source) => unknown;
@@ -32,8 +32,8 @@ export interface LazyRows<Source, Row> {
 /** Rows that are made before the first step, to find the longest. */
 const TRIED = 64;
 
-/** Weight of the rows that are kept once they are made: some 100 MB, however much data there is. */
-const KEPT = 2 ** 25;
+/** Bytes of the rows that are kept once they are made, however many there are. */
+const KEPT = 2 ** 27;
 
 /**
  * Rows that are made when they are first asked for: training starts at once, however much data there is. Those made last
@@ -84,19 +84,20 @@ function survey<Source>({ sources, weight, identity, settings }: LazyRows<Source
 }
 
 /** Rows of the given numbers. */
-export const rowsAt = <Row>(rows: Rows<Row>, numbers: readonly number[]): readonly Row[] =>
-  numbers.map((number) => rows.at(number) as Row); // numbers are of rows
+export const rowsAt = <Row>(rows: Rows<Row>, numbers: Iterable<number>): readonly Row[] =>
+  Array.from(numbers, (number) => rows.at(number) as Row); // numbers are of rows
 
 /** All rows one after the other, of which none is held. */
 export function* each<Row>(rows: Rows<Row>): Generator<Row> {
   for (let i = 0; i < rows.length; i++) yield rows.at(i) as Row; // there is one of that number
 }
 
-/** Numbers of all rows. */
-export const numbersOf = (rows: Rows<unknown>): readonly number[] => Array.from({ length: rows.length }, (_, i) => i);
+/** Numbers of all rows: 0 … n − 1. */
+export const numbersOf = ({ length }: Pick<Rows<unknown>, "length">): Uint32Array =>
+  Uint32Array.from({ length }, (_, i) => i);
 
 /** All rows as a list. */
-export const listOf = <Row>(rows: Rows<Row>): readonly Row[] => rowsAt(rows, numbersOf(rows));
+export const listOf = <Row>(rows: Rows<Row>): readonly Row[] => [...each(rows)];
 
 /** Rows among which the longest is: all of them, unless they are yet to be made. */
 export const longestOf = <Row>(rows: Rows<Row>): readonly Row[] =>

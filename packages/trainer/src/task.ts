@@ -1,6 +1,7 @@
 /** @file What a model is trained for: how rows become a batch, a forward pass becomes a loss, and a whole set figures. */
 import type { BatchSize, Model, ModelInfo, Scope } from "@graftml/peft";
 import type { Source, Tensor, Trace, Values } from "@graftml/tensor";
+import type { Rows } from "./rows.ts";
 
 /** What a row takes, padding excluded. */
 export interface RowSize {
@@ -55,7 +56,7 @@ export interface Outcome {
 
 /** A whole set of rows, judged. */
 export interface Judged<Row> {
-  readonly rows: readonly Row[];
+  readonly rows: Rows<Row>;
   /** Each row's predictions; empty arrays where the task has none. */
   readonly predictions: readonly Values[];
   /** Mean over all labels of the set. */

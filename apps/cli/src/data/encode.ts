@@ -121,7 +121,7 @@ export function encodeRows(
   return lazyRows({
     sources: rows,
     make: (row) => count(known.row(row, encoder)),
-    weight: charactersIn,
+    weight: (row) => 4 * JSON.stringify(row).length,
     identity: (row) => row,
     settings: [encoder.maxLength, encoder.labels],
   });
@@ -131,10 +131,8 @@ export function encodeRows(
 function putAside(examples: Iterable<Example>, make: (example: Example) => Example): Rows<Example> {
   const sources = openSpool<Example>();
   for (const example of examples) sources.add(example);
-  return lazyRows({ sources, make, weight: ({ ids }) => ids.length, identity: make, settings: [] });
+  return lazyRows({ sources, make, weight: ({ ids }) => 16 * ids.length, identity: make, settings: [] });
 }
-
-const charactersIn = (row: Row): number => JSON.stringify(row).length;
 
 /** Characters that an example's labels stand for; nothing predicts the first token. */
 const charactersOf = ({ labels }: Example, { tokenizer }: Encoder): number =>

@@ -7,8 +7,8 @@ import type { Session } from "../session.ts";
 import { numbersOf } from "./labels.ts";
 import type { Row } from "./row.ts";
 
-/** Values of a pixel. */
-const COLORS = 3;
+/** Bytes of a pixel: three colors in f32. */
+const PIXEL = 12;
 
 /** @throws {UsageError} if the model's folder does not say how images are prepared, or a row has no image. */
 export function encodeImages(rows: Rows<Row>, { run, folder, preparation }: Session): Rows<ImageExample> {
@@ -22,7 +22,7 @@ export function encodeImages(rows: Rows<Row>, { run, folder, preparation }: Sess
   return lazyRows({
     sources: rows,
     make: (row) => ({ ...pixelsOf(imageOf(row), preparation), labels: [labelOf(row)], origin: row.origin }),
-    weight: (row) => COLORS * (height ?? imageOf(row).height) * (width ?? imageOf(row).width),
+    weight: (row) => PIXEL * (height ?? imageOf(row).height) * (width ?? imageOf(row).width),
     identity: (row) => [labelOf(row), imageOf(row).width, imageOf(row).height, sumOf(imageOf(row))],
     settings: [preparation],
   });

@@ -3,6 +3,7 @@ import type { TokenBatch } from "@graftml/peft";
 import { crossEntropy, sizeOf, sum } from "@graftml/tensor";
 import { DataError } from "../errors.ts";
 import { classFigures, likeliest } from "../metrics/classes.ts";
+import { each } from "../rows.ts";
 import type { Task } from "../task.ts";
 import { checkClass, classLabels, nameOf } from "./tokens.ts";
 
@@ -42,7 +43,7 @@ export const imageClassification: Task<TokenBatch, ImageExample> = {
   },
   figures: ({ rows, predictions, model }) =>
     classFigures(
-      rows.map(({ labels: [label] }) => label),
+      Array.from(each(rows), ({ labels: [label] }) => label),
       predictions.map(likeliest),
       model.labels,
     ),

@@ -5,6 +5,7 @@ import type { Example } from "../encode.ts";
 import { DataError } from "../errors.ts";
 import { classFigures, likeliest } from "../metrics/classes.ts";
 import { scoreFigures } from "../metrics/correlation.ts";
+import { each } from "../rows.ts";
 import type { Task } from "../task.ts";
 import { checkClass, checkTokens, classLabels, laidOut, nameOf, refuseLead, tokensIn } from "./tokens.ts";
 
@@ -41,7 +42,7 @@ export const sequenceClassification: Task<TokenBatch, Example> = {
     return { loss: sum(mul(square(gap), trace.input("counts", [texts]))), predictions };
   },
   figures({ rows, predictions, model }) {
-    const wanted = rows.map(({ labels: [label = 0] }) => label);
+    const wanted = Array.from(each(rows), ({ labels: [label = 0] }) => label);
     return scores(model)
       ? scoreFigures(
           wanted,

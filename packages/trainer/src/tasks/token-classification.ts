@@ -5,6 +5,7 @@ import type { Example } from "../encode.ts";
 import { DataError } from "../errors.ts";
 import { accuracy, likeliest } from "../metrics/classes.ts";
 import { isIob, spanFigures } from "../metrics/spans.ts";
+import { each } from "../rows.ts";
 import type { Task } from "../task.ts";
 import { checkClass, checkTokens, labelRows, nameOf, tokenInputs, tokensIn } from "./tokens.ts";
 
@@ -40,7 +41,9 @@ export const tokenClassification = (names: readonly string[]): Task<TokenBatch, 
     return { loss: sum(crossEntropy(flat, trace.input("labels", [batch * length], "i32"))), predictions };
   },
   figures({ rows, predictions, model: { labels: classes } }) {
-    const words = rows.map(({ labels }) => labels.flatMap((label, t) => (label === IGNORE ? [] : [{ label, t }])));
+    const words = Array.from(each(rows), ({ labels }) =>
+      labels.flatMap((label, t) => (label === IGNORE ? [] : [{ label, t }])),
+    );
     const wanted = words.map((row) => row.map(({ label }) => label));
     const found = words.map((row, i) =>
       row.map(({ t }) => likeliest(predictions[i]?.subarray(t * classes, (t + 1) * classes) ?? [])),
