@@ -66,10 +66,14 @@ const units: Readonly<Record<string, number>> = {
   Ti: 2 ** 40,
 };
 
-/** Bytes of a number, or of a size such as "2GB" or "1.5GiB". */
+/** A size such as "2GB" or "1.5GiB". */
+const SIZE = /^(\d+(?:\.\d+)?)\s*([kMGT]?i?)B$/;
+export const isSize = (text: string): boolean => SIZE.test(text);
+
+/** Bytes of a number, or of a size. */
 export function bytesOf(size: string | number): number {
   if (typeof size === "number") return size;
-  const [, value = "", unit = ""] = /^([\d.]+)\s*([kMGT]?i?)B$/.exec(size) ?? [];
+  const [, value = "", unit = ""] = SIZE.exec(size) ?? [];
   return Math.floor(Number(value) * (units[unit] ?? 1));
 }
 

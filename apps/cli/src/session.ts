@@ -49,6 +49,8 @@ export interface SessionOptions {
   readonly trained?: string | undefined;
   /** Labels of the training data, which tell the classes where the run does not. */
   readonly given?: ReadonlySet<string | number>;
+  /** Whether the run is only to be planned: weights that are not on this machine are then not fetched, only described. */
+  readonly planned?: boolean;
 }
 
 /**
@@ -58,7 +60,7 @@ export interface SessionOptions {
 export async function openSession(
   run: Run,
   source: RunSource,
-  { trained, given = new Set() }: SessionOptions = {},
+  { trained, given = new Set(), planned = false }: SessionOptions = {},
 ): Promise<{ readonly session: Session | undefined; readonly problems: readonly string[] }> {
   const problems: string[] = [];
   const attempt = async <T>(key: KeyPath, open: () => Promise<T>): Promise<T | undefined> => {
@@ -80,16 +82,16 @@ export async function openSession(
       task: run.task,
       labels: labels?.length ?? null,
       weights,
-      init,
+      init: planned && init === "pretrained" ? "described" : init,
       dropout,
       seed: train.seed,
       formats,
-    };
+    } as const;
     const told = labels === undefined ? run : { ...run, data: { ...run.data, labels: [...labels] } };
     const preparation = await loadPreparation(folder);
     // Of a model on the Hub it is checked whether it can be used before its weights are fetched.
     if (folder !== run.model) await loadModel(folder, { ...options, init: "random" });
-    if (init !== "random") await localModel(run.model, { weights: true, report });
+    if (options.init === "pretrained") await localModel(run.model, { weights: true, report });
     return { folder, loaded: await loadModel(folder, options), preparation, run: told };
   });
   const packages = methodPackages();

@@ -150,9 +150,11 @@ export const verbs: readonly Verb[] = [
     options: [
       ["--tokens", "show only the first rows, token by token, and which of them are learnt"],
       ["--rows <n>", "how many of them", "3"],
+      ["--memory <size>", "show only settings with which training fits into so much, 16GB; a config.json is enough"],
       device,
     ],
-    example: "graft inspect run.yaml\n  graft inspect run.yaml --tokens\n  graft inspect --model models/tiny",
+    example:
+      "graft inspect run.yaml\n  graft inspect run.yaml --tokens\n  graft inspect run.yaml --memory 16GB\n  graft inspect --model models/tiny",
     keys: "taken",
     load: async () => (await import("./commands/inspect.ts")).inspect,
   },

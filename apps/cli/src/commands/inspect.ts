@@ -2,18 +2,20 @@
 import type { Adapter, Site } from "@graftml/peft";
 import { sites } from "@graftml/peft";
 import { show } from "@graftml/tensor";
-import { type Example, planRun, type Rows } from "@graftml/trainer";
+import type { Example, Rows } from "@graftml/trainer";
 import { costLine, costsOf } from "../cost-lines.ts";
-import { deviceOf, openRuntime } from "../device.ts";
-import { NoDevice, UsageError } from "../errors.ts";
+import { bytesOf, deviceOf, isSize } from "../device.ts";
+import { UsageError } from "../errors.ts";
+import { findFit, showFit } from "../fitting.ts";
 import { type Given, needed, openGiven, readGiven } from "../inputs.ts";
 import { finish, type Io, paint, showFile, table } from "../io.ts";
-import { type Data, examplesOf, readRecords, type SplitRecords, trainerRun } from "../plan.ts";
+import { examplesOf, readRecords, type SplitRecords } from "../plan.ts";
 import { memory, percent, thousands, totalBytes } from "../render.ts";
 import { parseRun } from "../run-file.ts";
 import { countParameters, type Session } from "../session.ts";
 import type { AnyExample } from "../tasks.ts";
 import type { Command, Options } from "../verbs.ts";
+import { longestRow, plannedMemory, type PlannedRows, plansOf } from "../what-if.ts";
 import { showTokens } from "./tokens.ts";
 
 /** Rows whose tokens are shown. */
@@ -23,9 +25,10 @@ export const inspect: Command = async (io, args, options) => {
   const given = readGiven(args);
   const parsed = parseRun(given.source);
   const records = await readRecords(parsed);
-  const session = await openGiven(parsed, given.source, { given: records.train.labels });
+  const session = await openGiven(parsed, given.source, { given: records.train.labels, planned: true });
   const { run, loaded, stack } = session;
   if (options["tokens"] === true) return inspectTokens(io, session, records, countOf(options), given);
+  if (options["memory"] !== undefined) return inspectMemory(io, session, records, limitOf(options), given);
   const data = run.data.train === undefined ? { rows: [], heldOut: [] } : examplesOf(session, records);
   const counts = countParameters(session);
   const census = sitesOf(session);
@@ -46,16 +49,14 @@ export const inspect: Command = async (io, args, options) => {
       ...(session.trained
         ? [["trains", `${thousands(counts.trainable)} (${percent(counts.trainable / counts.total)})`]]
         : []),
-      ...(typeof plan === "string"
-        ? [["memory", plan]]
-        : plan
-          ? [
-              [
-                "memory",
-                `${memory(plan)} (${data.rows.length === 0 ? "rows of data.max_length tokens" : "the longest batch"})`,
-              ],
-            ]
-          : []),
+      ...(plan
+        ? [
+            [
+              "memory",
+              `${memory(plan.bytes)} (${data.rows.length === 0 ? "rows of data.max_length tokens" : "the longest batch"}${plan.elsewhere})`,
+            ],
+          ]
+        : []),
     ]),
     table([
       ["kind", "site", "roles", "shape", "methods"].map((head) => paint("dim", head, process.stdout)),
@@ -77,7 +78,7 @@ export const inspect: Command = async (io, args, options) => {
       ...counts,
       adapters: costs,
       sites: census,
-      ...(plan !== undefined && typeof plan !== "string" && { memory: { ...plan, total: totalBytes(plan) } }),
+      ...(plan && { memory: { ...plan.bytes, total: totalBytes(plan.bytes) } }),
     },
     parts.join("\n\n"),
   );
@@ -96,6 +97,25 @@ function inspectTokens(io: Io, session: Session, records: SplitRecords, count: n
   );
 }
 
+/** Shows settings with which training fits into so many bytes, on whatever GPU has them. */
+async function inspectMemory(
+  io: Io,
+  session: Session,
+  records: SplitRecords,
+  limit: number,
+  { source }: Given,
+): Promise<void> {
+  if (session.trained === undefined)
+    throw new UsageError(
+      `--memory: the run trains nothing, so nothing is planned. Name methods: --methods "[{ name: lora }]".`,
+    );
+  const rowsOf = (of: Session): PlannedRows =>
+    of.run.data.train === undefined ? longestRow(of) : examplesOf(of, records);
+  const fit = await findFit(session.run, limit, plansOf(session, source, rowsOf));
+  const { candidates, chosen } = fit;
+  finish(io, { limit, candidates, changes: chosen?.changes ?? null }, showFit(fit));
+}
+
 /** The first rows, so many at most. */
 const firstOf = (rows: Rows<AnyExample>, count: number): readonly Example[] =>
   Array.from({ length: Math.min(count, rows.length) }, (_, i) => rows.at(i)).filter(
@@ -106,6 +126,11 @@ function countOf({ rows }: Options): number {
   const count = Number(rows);
   if (Number.isInteger(count) && count > 0) return count;
   throw new UsageError(`--rows: wants a whole number above 0; got ${JSON.stringify(rows)}.`);
+}
+
+function limitOf({ memory: size }: Options): number {
+  if (typeof size === "string" && isSize(size)) return bytesOf(size);
+  throw new UsageError(`--memory: wants a size such as 16GB or 8GiB; got ${JSON.stringify(size)}.`);
 }
 
 interface SiteRow {
@@ -141,22 +166,3 @@ function sitesOf({ loaded: { model }, stack }: Session): readonly SiteRow[] {
 
 const methodsAt = (adapter: Adapter, { kind, path }: Site): readonly string[] =>
   adapter.sites.find(({ site }) => site.kind === kind && site.path === path)?.methods ?? [];
-
-/** Bytes that training needs, or why that cannot be said. */
-async function plannedMemory(session: Session, data: Pick<Data, "rows" | "heldOut">, device: "webgpu" | "host") {
-  const { model } = session.loaded;
-  const ids = new Array<number>(Math.min(session.run.data.max_length, model.info.maxLength)).fill(0);
-  try {
-    const opened = await openRuntime(device, session.run.train.device_memory);
-    try {
-      return planRun(
-        trainerRun(session, opened, data.rows.length > 0 ? data : { rows: [{ ids, labels: ids }], heldOut: [] }),
-      );
-    } finally {
-      opened.runtime.dispose();
-    }
-  } catch (error) {
-    if (NoDevice.is(error)) return "unknown: there is no WebGPU adapter here (graft doctor says more)";
-    throw error;
-  }
-}

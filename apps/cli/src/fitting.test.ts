@@ -1,0 +1,97 @@
+import type { MemoryPlan } from "@graftml/tensor";
+import { describe, expect, it } from "vitest";
+import { type Changes, changed, findFit, showFit } from "./fitting.ts";
+import { type Run, runSchema } from "./schema.ts";
+
+const run: Run = runSchema.parse({
+  model: "model",
+  methods: [{ name: "lora" }],
+  data: { max_length: 256 },
+  train: { batch_size: 8 },
+});
+
+/** Bytes of a model of 1000 weights: rows take 100 each, 20 if recomputed; codes take an eighth of f32. */
+function planOf({ weights, methods, data, train }: Run): MemoryPlan {
+  const row = train.checkpoint_activations ? 20 : 100;
+  const bits = methods.some(({ name }) => name === "quant") ? 4 : weights === "f16" ? 16 : 32;
+  return {
+    weights: (1000 * bits) / 8,
+    optimizer: train.optimizer === "adamw" ? 800 : 200,
+    activations: (row * train.batch_size * data.max_length) / 256,
+  };
+}
+
+const plan = async (changes: Changes): Promise<MemoryPlan> => planOf(changed(run, changes));
+const chosenFor = async (limit: number): Promise<readonly string[] | undefined> =>
+  (await findFit(run, limit, plan)).chosen?.settings;
+
+describe("findFit", () => {
+  it("takes the run as it is if it fits", async () => {
+    expect(await chosenFor(5600)).toEqual([]);
+    expect((await findFit(run, 5600, plan)).candidates).toHaveLength(1);
+  });
+
+  it("takes what changes no result before anything else", async () => {
+    expect(await chosenFor(5000)).toEqual(["checkpoint_activations"]);
+    expect(await chosenFor(4900)).toEqual(["checkpoint_activations", "batch_size 4 × accumulate 2"]);
+    expect(await chosenFor(4820)).toEqual(["checkpoint_activations", "batch_size 1 × accumulate 8"]);
+  });
+
+  it("keeps the rows of a step where they do not halve evenly", async () => {
+    const odd = { ...run, train: { ...run.train, batch_size: 3, accumulate: 2 } };
+    const { chosen } = await findFit(odd, 4840, async (changes) => planOf(changed(odd, changes)));
+    expect(chosen?.changes.train).toMatchObject({ batch_size: 2, accumulate: 3 });
+  });
+
+  it("plans no smaller batch that cannot fit", async () => {
+    const { candidates } = await findFit(run, 1000, plan);
+    expect(candidates.filter(({ settings }) => settings.some((s) => s.startsWith("batch_size")))).toEqual([]);
+  });
+
+  it("stores weights in fewer bits next, and then recomputes nothing that it need not", async () => {
+    expect(await chosenFor(2970)).toEqual(["weights f16", "checkpoint_activations"]);
+    expect(await chosenFor(2100)).toEqual(["weights f16", "quant nf4, double"]);
+  });
+
+  it("leaves out what saves nothing", async () => {
+    const whole = async (changes: Changes): Promise<MemoryPlan> => ({ ...(await plan(changes)), weights: 0 });
+    const { chosen } = await findFit(run, 300, whole);
+    expect(chosen?.changes).toEqual({
+      train: { checkpoint_activations: true, optimizer: "adamw_8bit", batch_size: 4, accumulate: 2 },
+    });
+  });
+
+  it("leaves out what cannot stand with the run", async () => {
+    const plain = async (changes: Changes): Promise<MemoryPlan | null> =>
+      changes.methods === undefined ? plan(changes) : null;
+    expect((await findFit(run, 1500, plain)).candidates.flatMap((c) => c.settings)).not.toContain("quant nf4, double");
+  });
+
+  it("shortens rows last", async () => {
+    expect(await chosenFor(705)).toEqual([
+      "weights f16",
+      "quant nf4, double",
+      "optimizer adamw_8bit",
+      "max_length 64",
+      "checkpoint_activations",
+      "batch_size 1 × accumulate 8",
+    ]);
+  });
+});
+
+describe("showFit", () => {
+  it("gives the lines of a run file that make it fit", async () => {
+    const text = showFit(await findFit(run, 2100, plan));
+    expect(text).toMatch(/✓ +weights f16, quant nf4, double +2\.1 kB/);
+    expect(text).toContain(
+      "weights: f16\nmethods:\n  - name: quant\n    type: nf4\n    double_quant: true\n  - name: lora",
+    );
+  });
+
+  it("says when nothing fits, and what takes most", async () => {
+    const text = showFit(await findFit(run, 300, plan));
+    expect(text).toContain(
+      "Nothing fits into 300 B: the least that was found takes 740 B. 200 B of it are for what is trained",
+    );
+  });
+});
