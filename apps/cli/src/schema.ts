@@ -88,7 +88,12 @@ const trainSchema = z.strictObject({
   warmup: count.default(0).describe("steps over which the learning rate rises"),
   max_grad_norm: z.number().min(0).default(1).describe("global norm over all trainables; 0: off"),
   seed: count.default(0).describe("decides the order of rows, starting values and all noise"),
-  precision: z.enum(["f32"]).default("f32").describe("of computation"),
+  precision: z
+    .enum(["f32", "f16", "bf16"])
+    .default("f32")
+    .describe(
+      "what linear layers read their input in, f32 or f16; sums, gradients and all else are f32. bf16 is taken as f32",
+    ),
   device_memory: z
     .union([
       z.literal("auto"),

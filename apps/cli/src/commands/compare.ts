@@ -12,6 +12,7 @@ import { needed, openGiven, readGiven, stepsOf } from "../inputs.ts";
 import { finish, type Io, paint, showFile, table } from "../io.ts";
 import { writeWhole } from "../outputs.ts";
 import { examplesOf, readRecords } from "../plan.ts";
+import { precisionLine } from "../precision.ts";
 import { duration } from "../render.ts";
 import { parseRun } from "../run-file.ts";
 import type { Command, Options } from "../verbs.ts";
@@ -60,6 +61,8 @@ export const compare: Command = async (io, args, options) => {
       refuseUnlearnt(examplesOf(session, records).rows, run.data);
     }
   io.begun = true;
+  const compute = precisionLine(run);
+  if (compute !== undefined) io.err(paint("dim", `compute: ${compute}\n`));
   if (options["force"] === true)
     for (const { entry, trials, runs } of plans)
       for (const cell of [...trials, ...entry.rates.flatMap(runs)]) await forget(cell);

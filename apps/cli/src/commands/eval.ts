@@ -6,6 +6,7 @@ import { deviceOf, openRuntime } from "../device.ts";
 import { needed, openTrained, readGiven } from "../inputs.ts";
 import { finish, table, showFile } from "../io.ts";
 import { examplesOf, readRecords } from "../plan.ts";
+import { precisionOf } from "../precision.ts";
 import { figures, thousands } from "../render.ts";
 import { parseRun } from "../run-file.ts";
 import { declareSession } from "../session.ts";
@@ -22,7 +23,15 @@ export const evaluateData: Command = async (io, args, options) => {
   const { runtime } = await openRuntime(deviceOf(options), run.train.device_memory);
   try {
     const { store } = declareSession(runtime, session);
-    const setting = { runtime, store, model: loaded.model, task: taskOf(session), batchSize: run.train.batch_size };
+    const { batch_size: batchSize } = run.train;
+    const setting = {
+      runtime,
+      store,
+      model: loaded.model,
+      task: taskOf(session),
+      batchSize,
+      precision: precisionOf(run),
+    };
     const judged = async (adapters: readonly Adapter[]): Promise<Evaluation> => ({
       ...(await evaluate({ ...setting, adapters }, rows)),
       ...(await judgeAnswers({ runtime, store }, session, records.eval, { attached: adapters.length > 0 })),

@@ -9,6 +9,7 @@ import { needed, openGiven, readGiven } from "../inputs.ts";
 import { finish, type Io, paint, showFile, wrap } from "../io.ts";
 import { claim, names } from "../outputs.ts";
 import { type Data, examplesOf, planWithin, readRecords, trainerRun } from "../plan.ts";
+import { precisionLine } from "../precision.ts";
 import { bytes, duration, figures, memory, percent, progress, thousands } from "../render.ts";
 import { parseRun } from "../run-file.ts";
 import { DEFAULT_STEPS } from "../schema.ts";
@@ -158,6 +159,8 @@ function announce(
     ["memory", memory(plan)],
     ["device", device],
   ];
+  const compute = precisionLine(run);
+  if (compute !== undefined) lines.push(["compute", compute]);
   const indent = " ".repeat(LABELS);
   for (const [label = "", text = ""] of lines)
     io.err(`${paint("dim", label.padEnd(LABELS))}${wrap(text, io.width - LABELS - 1, indent)}\n`);
