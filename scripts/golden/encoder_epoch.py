@@ -1,7 +1,8 @@
-"""One epoch of LoRA on SST-2 sentences in transformers + PEFT, from an adapter that Graft wrote: what `graft train` is held against.
+"""One epoch on SST-2 sentences in transformers + PEFT, from an adapter that Graft wrote: what `graft train` is held against.
 
     graft train sst2.yaml --out start --train.lr 0 --train.epochs 0.004   # writes the adapter and the head that both start from
-    python scripts/golden/encoder_epoch.py SHARED start/adapter
+    python scripts/golden/encoder_epoch.py SHARED start/adapter 1e-3      # LoRA
+    python scripts/golden/encoder_epoch.py SHARED start/adapter 1e-4 full # full fine-tuning, from the same head
     graft train sst2.yaml                                                 # the same seed, so the same start
 
 sst2.yaml is the run file of apps/cli/README.md with shuffle: false, bucket: false and model_dropout: 0, and the methods' targets
@@ -10,8 +11,8 @@ sst2.yaml is the run file of apps/cli/README.md with shuffle: false, bucket: fal
 import csv, pathlib, sys
 import peft, torch, transformers
 
-shared, start = pathlib.Path(sys.argv[1]), sys.argv[2]
-ROWS, TOKENS, LR, WARMUP = 32, 64, 1e-3, 13
+shared, start, LR, full = pathlib.Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), "full" in sys.argv
+ROWS, TOKENS, WARMUP = 32, 64, 13
 folder = shared / "models/all-MiniLM-L6-v2"
 tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
 tokenizer.backend_tokenizer.no_padding()
@@ -32,6 +33,9 @@ def batches(rows):
 config = transformers.AutoConfig.from_pretrained(folder, num_labels=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 base = transformers.AutoModelForSequenceClassification.from_pretrained(folder, config=config, dtype=torch.float32)
 model = peft.PeftModel.from_pretrained(base, start, is_trainable=True)
+if full:  # its updates are still zero
+    model = model.merge_and_unload()
+    model.requires_grad_(True)
 trainable = [p for p in model.parameters() if p.requires_grad]
 train, dev = table("train.tsv"), table("dev.tsv")
 steps = -(-len(train) // ROWS)

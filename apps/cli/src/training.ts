@@ -10,6 +10,7 @@ import { checkpointFolder, readCheckpoint } from "@graftml/trainer/files";
 import { judgeAnswers } from "./answers.ts";
 import type { Row } from "./data/row.ts";
 import type { Io } from "./io.ts";
+import { median } from "./median.ts";
 import { clear, type Lines, names, openMetrics, resolvedYaml, writeWhole } from "./outputs.ts";
 import type { Run } from "./schema.ts";
 import { countParameters, type Session } from "./session.ts";
@@ -27,6 +28,9 @@ export interface Summary {
   readonly memory: { readonly planned: MemoryPlan; readonly peak: MemoryPlan };
   readonly steps: number;
   readonly tokens_per_second: number;
+  /** Median over the steps of a step's ms, and of those that the host spent on it while the device worked. */
+  readonly step_ms: number;
+  readonly host_ms: number;
   /** Of the last step, and of the last evaluation. */
   readonly final: { readonly loss: number | null; readonly eval: Evaluation | null };
   readonly device: string;
@@ -80,7 +84,8 @@ export async function runTraining(io: Io, training: Training): Promise<Ending> {
   };
 
   let peak: MemoryPlan = {};
-  let [tokens, ms, loss] = [0, 0, null as number | null];
+  let [tokens, loss] = [0, null as number | null];
+  const [times, hostTimes]: [number[], number[]] = [[], []];
   let evaluation: Evaluation | null = null;
   let [last, finished] = [start?.step ?? 0, false];
   try {
@@ -97,7 +102,9 @@ export async function runTraining(io: Io, training: Training): Promise<Ending> {
           tokens: event.tokens,
           ms: Math.round(event.ms * 100) / 100,
         });
-        [tokens, ms, loss] = [tokens + event.tokens, ms + event.ms, value];
+        [tokens, loss] = [tokens + event.tokens, value];
+        times.push(event.ms);
+        hostTimes.push(event.hostMs);
       } else if (event.type === "eval") {
         evaluation = { ...event.eval, ...(await judgeAnswers(run, session, answered)) };
         lines.add({ step: event.step, eval: evaluation });
@@ -116,6 +123,7 @@ export async function runTraining(io: Io, training: Training): Promise<Ending> {
     base: session.run.model,
   });
   const { trainable, total } = countParameters(session);
+  const ms = times.reduce((sum, time) => sum + time, 0);
   const summary: Summary = {
     trainable,
     total,
@@ -124,6 +132,8 @@ export async function runTraining(io: Io, training: Training): Promise<Ending> {
     memory: { planned, peak },
     steps: last,
     tokens_per_second: ms > 0 ? (tokens / ms) * 1000 : 0,
+    step_ms: median(times),
+    host_ms: median(hostTimes),
     final: { loss, eval: evaluation },
     device: runtime.name,
   };

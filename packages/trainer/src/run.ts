@@ -86,6 +86,11 @@ export interface StepEvent {
   readonly labels: number;
   /** From the end of the step before, or this one's start if later, to its end. */
   readonly ms: number;
+  /**
+   * What the host took to make its batches and to put them into the device's queue, in ms. The device works on the steps before
+   * meanwhile, and waits only where this is longer; a new shape is compiled in it.
+   */
+  readonly hostMs: number;
 }
 
 /** Figures over all of the held-out rows: those of the task, and the loss, which is a mean over all of their labels. */

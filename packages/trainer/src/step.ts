@@ -26,6 +26,7 @@ export interface MicroBatch<Row> {
 /**
  * Submits the step that follows `done` steps; all of it is in the device's queue when this returns.
  * @param applying the update, where it is a program of its own.
+ * @param began when the host began to prepare the step, in ms.
  */
 export function submit<Batch, Row>(
   run: Resolved<Batch, Row>,
@@ -33,6 +34,7 @@ export function submit<Batch, Row>(
   batches: readonly MicroBatch<Row>[],
   applying: Program | null,
   { restarted }: Changed,
+  began: number,
 ): Promise<Finished> {
   const { optimizer, schedule } = run;
   const from = performance.now();
@@ -50,10 +52,12 @@ export function submit<Batch, Row>(
     program.run({ ...common, clock: clockOf(run, done, i), keep: [i === 0 ? 0 : 1], ...collated[i]?.inputs }),
   );
   if (applying !== null) results.push(applying.run(common));
+  const hostMs = performance.now() - began;
   return Promise.all(results).then((outputs) => {
     const loss = outputs.reduce((sum, output) => sum + (output["loss"]?.[0] ?? 0), 0);
     const gradNorm = outputs.at(-1)?.["grad_norm"]?.[0] ?? NaN;
-    return { step, loss, gradNorm, lr, tokens: total("tokens"), labels: total("labels"), from, to: performance.now() };
+    const counts = { tokens: total("tokens"), labels: total("labels") };
+    return { step, loss, gradNorm, lr, ...counts, hostMs, from, to: performance.now() };
   });
 }
 

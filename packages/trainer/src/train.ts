@@ -114,9 +114,10 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
     const due = (every: number): boolean => every > 0 && done % every === 0;
     const interrupted = (): boolean => signal?.aborted === true;
     while (done < steps && !interrupted()) {
+      const began = performance.now();
       const batches: MicroBatch<Row>[] = [];
       for (const numbers of deal(done)) batches.push(await batchOf(numbers, programs));
-      flight.push(submit(run, done, batches, applying, changed));
+      flight.push(submit(run, done, batches, applying, changed, began));
       done++;
       yield* tell({ keep: LATE });
       yield* pause();

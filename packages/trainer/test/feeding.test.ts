@@ -42,6 +42,21 @@ describe("rows that are made when they are needed", () => {
     expect(await losses(lazily())).toEqual(await losses(all));
   });
 
+  it("are counted as the host's time of the step that needs them", async () => {
+    const slow = Array.from({ length: 200 }, (_, i) => i);
+    const busy = (ms: number): void => {
+      for (const until = performance.now() + ms; performance.now() < until;);
+    };
+    const run = { ...ready(), ...job, steps: 3 };
+    const sources = { sources: slow, weight: (i: number) => -i, identity: (i: number) => i, settings: [] };
+    const make = (i: number): Example => {
+      busy(2);
+      return all[i % 7]!;
+    };
+    for await (const event of train({ ...run, rows: lazyRows({ ...sources, make }), shuffle: false, steps: 40 }))
+      if (event.type === "step" && event.step > 32) expect(event.hostMs).toBeGreaterThanOrEqual(4); // the first 64 are made before
+  });
+
   it("are made once, and not before a step needs them but for the longest", async () => {
     const made: number[] = [];
     const many = lazyRows({

@@ -8,12 +8,13 @@ import { costsOf } from "../cost-lines.ts";
 import { type deviceNames, type Opened, openRuntime } from "../device.ts";
 import { openGiven } from "../inputs.ts";
 import type { Io } from "../io.ts";
+import { median } from "../median.ts";
 import { names, writeWhole } from "../outputs.ts";
 import { examplesOf, type SplitRecords } from "../plan.ts";
 import type { Session } from "../session.ts";
 import type { Summary } from "../training.ts";
 import type { Cell } from "./cells.ts";
-import { type Latency, latencyOf, median } from "./latency.ts";
+import { type Latency, latencyOf } from "./latency.ts";
 
 /** What a finished cell left in its folder. */
 export interface Finished {
@@ -65,7 +66,7 @@ export async function withCell<R>(
   use: (session: Session, opened: Opened) => Promise<R>,
   options: { readonly trained?: string } = {},
 ): Promise<R> {
-  const session = await openGiven(run, source, { given: records.train.labels, ...options });
+  const session = await openGiven(run, source, { given: records.train, ...options });
   const opened = await openRuntime(device, run.train.device_memory);
   try {
     return await use(session, opened);

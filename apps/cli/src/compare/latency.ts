@@ -2,6 +2,7 @@
 import { type Base, declareBase, type Layer, NotMergeable, openScope, predict } from "@graftml/peft";
 import type { Program, Runtime, Source, Store } from "@graftml/tensor";
 import { each, factsOf, layersOf, type Rows } from "@graftml/trainer";
+import { median } from "../median.ts";
 import { mergedBase } from "../merging.ts";
 import { declareSession, type Session } from "../session.ts";
 import { type AnyExample, taskOf } from "../tasks.ts";
@@ -85,7 +86,3 @@ async function alternate(
     }
   return times.map(median);
 }
-
-/** The middle of a list of numbers; of an even one, the upper of both. */
-export const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;

@@ -1,7 +1,7 @@
+import { median } from "../median.ts";
 /** @file What a comparison found, as rows, as JSON and as a table in Markdown. */
 import { bytes, percent, thousands, totalBytes } from "../render.ts";
 import type { Finished } from "./cell.ts";
-import { median } from "./latency.ts";
 
 /** What runs from several seeds have in common. */
 export interface Spread {
