@@ -94,7 +94,14 @@ export const verbs: readonly Verb[] = [
     name: "merge",
     summary: "fold an adapter into a model's weights: a folder that transformers loads",
     usage: "--model FOLDER --adapter FOLDER --out FOLDER",
-    options: [["--force", "replace a model that lies in the folder"], device],
+    options: [
+      [
+        "--into-quantized",
+        "store what is merged in four or eight bits again, as the model is, and say what that does to logits and held-out loss",
+      ],
+      ["--force", "replace a model that lies in the folder"],
+      device,
+    ],
     example: "graft merge --model models/tiny --adapter runs/first/adapter --out merged",
     keys: "taken",
     load: async () => (await import("./commands/merge.ts")).mergeModel,

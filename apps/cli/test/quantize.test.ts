@@ -35,6 +35,49 @@ describe("graft quantize", { timeout: 120_000 }, () => {
     expect(peft_type).toBe("LORA"); // how the base is stored is not part of an adapter
   });
 
+  it("is what merging writes again when asked, and then says what that does to logits and loss", async () => {
+    const folder = await project();
+    const run = async (...args: readonly string[]): Promise<Readonly<Record<string, unknown>>> => {
+      const { status, stdout, stderr } = await graft(folder, [...args, "--json"]);
+      expect(status, stderr).toBe(0);
+      return JSON.parse(stdout) as Readonly<Record<string, unknown>>;
+    };
+    await run("quantize", "--model", "model", "--out", "stored", "--double-quant");
+    await run("train", "run.yaml", "--model", "stored", "--train.lr", "0.05", ...host);
+    const merging = ["merge", "run.yaml", "--model", "stored", ...host];
+    const plain = await run(...merging, "--out", "plain");
+    const coded = await run(...merging, "--out", "coded", "--into-quantized");
+    expect(plain["loss"]).toBeUndefined();
+    expect(plain["relative"]).toBeLessThan(1e-6);
+    expect(coded["relative"]).toBeGreaterThan(1e-3);
+
+    const settings = (name: string): unknown =>
+      (JSON.parse(bytes(folder, `${name}/config.json`).toString()) as Readonly<Record<string, unknown>>)[
+        "quantization_config"
+      ];
+    expect(settings("plain")).toBeUndefined();
+    expect(settings("coded")).toEqual(settings("stored"));
+    const { attached, merged } = coded["loss"] as Readonly<Record<string, number>>;
+    const held = async (...args: readonly string[]): Promise<unknown> => run("eval", ...args, ...host);
+    expect(await held("run.yaml", "--model", "stored")).toMatchObject({ adapted: { loss: attached } });
+    expect(await held("--model", "coded", "--data.eval", "dev.csv")).toMatchObject({ base: { loss: merged } });
+    expect(merged).not.toBe(attached);
+
+    const whole = await graft(folder, [
+      "merge",
+      "--model",
+      "model",
+      "--adapter",
+      "out/adapter",
+      "--out",
+      "no",
+      ...host,
+      "--into-quantized",
+    ]);
+    expect(whole.status).toBe(2);
+    expect(whole.stderr).toContain("--into-quantized: model is stored in full precision");
+  });
+
   it("refuses what is quantized already, a type it does not know, and a folder that is not free", async () => {
     const folder = await project();
     const quantize = (...args: readonly string[]) => graft(folder, ["quantize", ...args]);

@@ -5,6 +5,7 @@ import {
   type Adapted,
   type Base,
   type CheckpointFormat,
+  type CheckpointWriter,
   type JsonObject,
   type Model,
   openSafetensors,
@@ -50,6 +51,8 @@ export interface LoadedModel {
   readonly base: Base;
   /** Methods to stand innermost: those that use weights in the form in which the checkpoint stores them. */
   readonly methods: readonly Adapted[];
+  /** How weights are written in that form; null where the checkpoint has plain numbers. */
+  readonly writer: (() => CheckpointWriter) | null;
   /** Parameters that start from random values, drawn from the seed: a head, or a pooler, that no file holds; or all of them. */
   readonly drawn: readonly string[];
   /** Null if the folder has no tokenizer.json. */
@@ -93,6 +96,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
     model,
     base: { ...storedAs(base, weights), ...(tokenizer && { encode: (text: string) => tokenizer.encode(text) }) },
     methods: opened?.methods ?? [],
+    writer: opened?.writer ?? null,
     drawn,
     tokenizer,
     eos: (Array.isArray(eos) ? eos : [eos]).filter((id) => typeof id === "number"),

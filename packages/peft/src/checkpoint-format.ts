@@ -25,6 +25,8 @@ export interface OpenedCheckpoint {
   readonly file: TensorFile;
   /** To stand innermost: they put the stored form in the weights' place. */
   readonly methods: readonly Adapted[];
+  /** How weights are written as this checkpoint stores them. @throws {ConfigError} if it is only read. */
+  readonly writer: () => CheckpointWriter;
 }
 
 /** How a model is written in such a format. */

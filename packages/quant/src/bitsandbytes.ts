@@ -4,6 +4,7 @@
  */
 import {
   type CheckpointFormat,
+  type CheckpointWriter,
   defineMethod,
   type JsonObject,
   type Site,
@@ -23,8 +24,10 @@ import {
   sizeOf,
 } from "@graftml/tensor";
 import { FP4, NF4 } from "./codebooks.ts";
+import { quantConfig } from "./format.ts";
 import { decodedAt, keepingLast } from "./quant.ts";
 import type { Quantized } from "./quantize.ts";
+import { bitsandbytesWriter } from "./writer.ts";
 
 /** Ends of the names of tensors that belong to a weight. */
 const STATE = /\.quant_state\.bitsandbytes__(nf4|fp4)$/;
@@ -58,6 +61,7 @@ export const bitsandbytes: CheckpointFormat = {
     const transposed = new Set(sites(model).flatMap((s) => (s.kind === "linear" && s.transposed ? [s.weight] : [])));
     const nameIn = ({ path }: Site): string | undefined =>
       [path, path.slice(path.indexOf(".") + 1)].find((name) => stored.has(name));
+    const isStored = (site: Site): boolean => nameIn(site) !== undefined;
     const method = defineMethod({
       contract: 1,
       name: "quant",
@@ -74,7 +78,7 @@ export const bitsandbytes: CheckpointFormat = {
         const bySite = keepingLast((_, path) => weight({ path } as Site).read()); // only the path is looked at
         return {
           param: {
-            at: (site) => site.kind === "param" && nameIn(site) !== undefined,
+            at: (site) => site.kind === "param" && isStored(site),
             wrap: (_, __, here) => decodedAt(here, weight(here.site).attrs.encoding, bySite),
           },
         };
@@ -82,9 +86,24 @@ export const bitsandbytes: CheckpointFormat = {
     });
     const turned = (name: string): boolean =>
       [...transposed].some((weight) => weight === name || weight.endsWith(`.${name}`));
-    return { file: decodedFile(file, stored, turned), methods: [method()] };
+    return {
+      file: decodedFile(file, stored, turned),
+      methods: [method()],
+      writer: () => writerLike(stored, settings, isStored),
+    };
   },
 };
+
+/** Writes the same weights in the same form, and says of it what the checkpoint says. */
+function writerLike(
+  stored: ReadonlyMap<string, StoredWeight>,
+  settings: JsonObject,
+  isStored: (site: Site) => boolean,
+): CheckpointWriter {
+  const [{ name, block, nested }] = [...stored.values()].map(({ attrs }) => attrs.encoding) as [Encoding]; // one at least
+  const writer = bitsandbytesWriter(quantConfig({ type: typeIn(name), block, double_quant: nested !== null }));
+  return { settings, tensors: async (site, base) => (isStored(site) ? writer.tensors(site, base) : null) };
+}
 
 /** The checkpoint with decoded weights in place of codes. Weights that files hold as [in, out] are [out, in] as codes. */
 function decodedFile(
@@ -128,7 +147,7 @@ async function weightsOf(file: TensorFile, settings: JsonObject): Promise<Readon
   if (weights.size === 0)
     throw new StateError(`${file.name}: config.json says that weights are stored as ${said}, but no tensor is.`);
   for (const [name, { attrs }] of weights)
-    if (attrs.encoding.name.split(" ")[0] !== said)
+    if (typeIn(attrs.encoding.name) !== said)
       throw new StateError(`${file.name}: ${name} is stored as ${attrs.encoding.name}, config.json says ${said}.`);
   return weights;
 }
@@ -185,6 +204,9 @@ async function fourBitWeight(file: TensorFile, name: string, type: string): Prom
     }),
   };
 }
+
+/** The type that the name of an encoding begins with. */
+const typeIn = (name: string): string | undefined => name.split(" ")[0];
 
 /** Tables that are not quite ours have names of their own, by their numbers. */
 const nameOf = (type: string, table: readonly number[], nested: readonly number[] | undefined): string =>

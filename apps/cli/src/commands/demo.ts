@@ -82,7 +82,7 @@ export const demo: Command = async (io, args, options) => {
     const merged = await loadModel(folder);
     const same = await answer(opened, { ...trained, loaded: merged, stack: [] }, asked);
     const agreeing = same.filter((text, i) => text === after[i]).length;
-    const { difference, largest } = await compareMerged(opened.runtime, trained, merged.base);
+    const { difference, largest } = await compareMerged(opened.runtime, trained, merged);
     tell(
       `${showFile(folder)}: a model as transformers loads it. It gives the same answers to ${agreeing} of ${asked.length} prompts; logits differ by at most ${difference.toExponential(1)}, the largest is ${largest.toFixed(1)}.`,
       "  ",
