@@ -3,10 +3,12 @@
     python scripts/golden/lora_steps.py packages/lora/test/steps
 
 Each case is a folder as PEFT saves it before the first step, but for starts that change the base (PiSSA, OLoRA): those are saved
-after the last step, converted to plain LoRAs, with the logits they then give for the first row in golden.json. `split` is the paper's own
-form of the update of a fused projection, which PEFT does not have.
+after the last step, converted to plain LoRAs, with the logits they then give for the first row in golden.json, but for
+classifiers, which PEFT then saves without their head. `split` is the paper's own
+form of the update of a fused projection, which PEFT does not have. Of adapted token tables golden.json has the logits merged, too.
 """
 
+import copy
 import json
 import os
 import shutil
@@ -23,7 +25,8 @@ from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model  # noqa: E
 from peft.optimizers import create_loraplus_optimizer  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-PLAIN = {"r": 4, "lora_alpha": 6, "task_type": "CAUSAL_LM"}
+PLAIN = {"r": 4, "lora_alpha": 6}
+TASKS = {"bert": "SEQ_CLS", "t5": "SEQ_2_SEQ_LM"}
 CASES = {
     "llama": {
         "plain": {},
@@ -40,8 +43,40 @@ CASES = {
         "embeddings": {"target_modules": ["wte"]},
         "split": None,
     },
+    "bert": {
+        "rslora": {"use_rslora": True, "target_modules": ["query", "output.dense"]},
+        "dora": {"use_dora": True},
+        "pissa": {"init_lora_weights": "pissa"},
+        "olora": {"init_lora_weights": "olora"},
+        "embeddings": {"target_modules": ["word_embeddings", "value"]},
+    },
+    "t5": {
+        "rslora": {"use_rslora": True, "target_modules": ["q", "wo"]},
+        "dora": {"use_dora": True, "target_modules": ["q", "v", "wi"]},
+        "plus": {"target_modules": ["v", "o"]},
+        "pissa": {"init_lora_weights": "pissa"},
+        "olora": {"init_lora_weights": "olora"},
+    },
 }
 ADALORA = {"init_r": 4, "target_r": 2, "lora_alpha": 6, "tinit": 3, "tfinal": 5, "deltaT": 2, "total_step": tiny.STEPS}
+ADALORA_AT = {"llama": ["q_proj", "v_proj", "mlp.down_proj"], "bert": ["query", "intermediate.dense"], "t5": ["q", "wo"]}
+
+
+def adapted(name, config, **options):
+    """PEFT's model of one of the tiny ones."""
+    base = tiny.make(name)
+    # PEFT 0.21 looks for a method of T5 that transformers 5 no longer has.
+    base._prepare_encoder_decoder_kwargs_for_generation = None
+    if name == "bert":
+        base.bert.embeddings.word_embeddings.padding_idx = None  # nothing is padded: 0 is a token like others
+    return get_peft_model(base, config(**{"task_type": TASKS.get(name, "CAUSAL_LM"), **options}))
+
+
+def logits(model, name):
+    """What a model says of the first row."""
+    ids = tiny.rows()[0][:1]
+    more = {"labels": ids} if name == "t5" else {}
+    return model.eval()(input_ids=ids, **more).logits.detach().tolist()
 
 
 def shake(model):
@@ -82,15 +117,14 @@ def split(folder):
 
 def adalora(name, folder):
     # Only with a task does PEFT add its penalty to the loss.
-    options = {**ADALORA, "target_modules": ["q_proj", "v_proj", "mlp.down_proj"], "task_type": "CAUSAL_LM"}
-    model = get_peft_model(tiny.make(name), AdaLoraConfig(**options))
+    model = adapted(name, AdaLoraConfig, **ADALORA, target_modules=ADALORA_AT[name])
     shake(model)
     model.save_pretrained(folder / "start")
     steps = tiny.train(model, after_step=model.base_model.update_and_allocate)
     model.save_pretrained(folder / "end")
     for part in ("start", "end"):
         (folder / part / "README.md").unlink()
-    return {**steps, "logits": model.eval()(tiny.rows()[0][:1]).logits.detach().tolist()}
+    return {**steps, "logits": logits(model, name)}
 
 
 # What is combined, and how: weights of the two adapters, and what PEFT is told besides.
@@ -112,7 +146,7 @@ COMBINE = {
 def combine(name, folder):
     """Logits of two adapters combined, each way from the same two."""
     for adapter, options in COMBINED.items():
-        model = get_peft_model(tiny.make(name), LoraConfig(**{**PLAIN, **options}))
+        model = adapted(name, LoraConfig, **{**PLAIN, **options})
         shake(model)
         model.save_pretrained(folder / adapter)
         (folder / adapter / "README.md").unlink()
@@ -140,22 +174,28 @@ def main(out):
                 record["cases"][f"{name}/{case}"] = split(folder)
                 continue
             converted = options.get("init_lora_weights") in ("pissa", "olora")
-            model = get_peft_model(tiny.make(name), LoraConfig(**{**PLAIN, **options}))
+            model = adapted(name, LoraConfig, **{**PLAIN, **options})
             if converted:
                 model.save_pretrained(out / "before")
             else:
                 shake(model)
                 model.save_pretrained(folder)
+                if case == "embeddings":
+                    merged = logits(copy.deepcopy(model).merge_and_unload(), name)
             plus = lambda m: create_loraplus_optimizer(m, torch.optim.AdamW, lr=tiny.LR, loraplus_lr_ratio=2, loraplus_weight_decay=0.0)
             steps = tiny.train(model, optimizer_of=plus if case == "plus" else tiny.adamw)
-            if converted:
-                steps["logits"] = model.eval()(tiny.rows()[0][:1]).logits.detach().tolist()
+            if case == "embeddings":
+                steps["merged"] = merged
+            if converted and name == "bert":
+                shutil.rmtree(out / "before")
+            elif converted:
+                steps["logits"] = logits(model, name)
                 model.save_pretrained(folder, path_initial_model_for_weight_conversion=out / "before")
                 shutil.rmtree(out / "before")
-            (folder / "README.md").unlink()
+            (folder / "README.md").unlink(missing_ok=True)
             record["cases"][f"{name}/{case}"] = steps
     record["combined"] = combine("llama", out / "llama" / "combine")
-    record["adalora"] = adalora("llama", out / "llama" / "adalora")
+    record["adalora"] = {name: adalora(name, out / name / "adalora") for name in ADALORA_AT}
     (out / "golden.json").write_text(json.dumps(record))
 
 

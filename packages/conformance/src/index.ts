@@ -2,7 +2,7 @@
 export { randomBase } from "./base.ts";
 export { configTable } from "./config-table.ts";
 export { describeMethod, type DescribeOptions } from "./describe-method.ts";
-export { expectGoldenSteps, goldenBase, type GoldenRecord, goldenSizes } from "./golden.ts";
+export { expectGoldenSteps, goldenBase, type GoldenRecord, goldenSizes, type GoldenSteps } from "./golden.ts";
 export { tinyGpt2, tinyLlama } from "./models.ts";
 export { type Sizes, tiny } from "./parts.ts";
 export { distance, type Exception } from "./property.ts";

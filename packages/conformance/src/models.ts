@@ -29,7 +29,8 @@ const inputs: Model["inputs"] = (trace, { batch, length }) => ({
 export function tinyLlama({
   tied = false,
   sizes = tiny,
-}: { readonly tied?: boolean; readonly sizes?: Sizes } = {}): Model {
+  factor = 1,
+}: { readonly tied?: boolean; readonly sizes?: Sizes; readonly factor?: number } = {}): Model {
   const { hidden: D, inner: F, heads: H, keyHeads: G, vocabulary: V } = sizes;
   const E = D / H;
   const norm = (s: Scope, x: Tensor): Tensor => rmsNorm(x, s.param("weight", [D], ["weight", "norm"]), { eps: 1e-6 });
@@ -53,7 +54,7 @@ export function tinyLlama({
     inputs,
     forward(scope, { ids }) {
       const s = scope.at("model");
-      const tokens = embedding(s.at("embed_tokens"), ids, sizes, tied); // [B, T, D]
+      const tokens = embedding(s.at("embed_tokens"), ids, sizes, tied, factor); // [B, T, D]
       const at = positions(s.at("rotary_emb"), tokens);
       let h = layer(s.at("embed_tokens"), "embed", tokens, (x) => x);
       for (let i = 0; i < sizes.layers; i++) {

@@ -1,6 +1,6 @@
 /** @file What the tiny models have in common: sites as every family has them. */
 import type { Heads, ModelInfo, Residual, Scope, SiteSpec } from "@graftml/peft";
-import { add, attention, cast, concat, fill, gather, type Tensor } from "@graftml/tensor";
+import { add, attention, cast, concat, fill, gather, scale, type Tensor } from "@graftml/tensor";
 
 /** How large a tiny model is. */
 export interface Sizes {
@@ -38,11 +38,12 @@ export const layer = (s: Scope, role: string, h: Tensor, body: (h: Tensor) => Te
   const width = h.shape.at(-1) ?? 0;
   return s.call("layer", { roles: [role], in: width, out: width }, h, body);
 };
-/** The token table; tied, it is the head's weight as well. */
-export const embedding = (s: Scope, ids: Tensor, { vocabulary, hidden }: Sizes, tied: boolean): Tensor =>
-  s.call("embedding", { roles: ["embed"], in: vocabulary, out: hidden }, ids, (x) =>
-    gather(s.param("weight", [vocabulary, hidden], ["weight", "embed", ...(tied ? ["unembed"] : [])]), x),
-  );
+/** The token table, whose rows are multiplied by `factor`; tied, it is the head's weight as well. */
+export const embedding = (s: Scope, ids: Tensor, { vocabulary, hidden }: Sizes, tied: boolean, factor = 1): Tensor =>
+  s.call("embedding", { roles: ["embed"], in: vocabulary, out: hidden, factor }, ids, (x) => {
+    const found = gather(s.param("weight", [vocabulary, hidden], ["weight", "embed", ...(tied ? ["unembed"] : [])]), x);
+    return factor === 1 ? found : scale(found, factor);
+  });
 /** norm(skip + branch) behind its site; skip + branch where there is no norm. [B, T, D] */
 export const residual = (
   s: Scope,

@@ -39,11 +39,12 @@ import { updateAt } from "./update.ts";
 
 /**
  * Low-rank adaptation: y = Wx + b + s·B·A·dropout(x), with s = α/r, or α/√r (rsLoRA). A [r, in] starts random, B [out, r] at
- * zero, so a fresh adapter changes nothing. Everything but the table of tokens can be folded into the weights.
+ * zero, so a fresh adapter changes nothing. All of it can be folded into the weights.
  *
  * DoRA: y = g⊙(Wx + s·B·A·dropout(x)) + b with g = m / ‖W + s·BA‖, the norm of every row, a constant on the way back; m
  * starts as ‖W‖. PiSSA and OLoRA: A and B start as factors of W, and y = Wx + b + s·B·A·x − s·B₀·A₀·x, which is what a base
- * less its factors would give. A table of tokens: row t is E[t] + s·B·A[:, t], A [r, V] at zero and B [D, r] random.
+ * less its factors would give. A table of tokens: row t is f·(E[t] + s·B·A[:, t]), A [r, V] at zero and B [D, r] random, f what
+ * the model multiplies rows by.
  *
  * @see Hu et al. 2021, https://arxiv.org/abs/2106.09685, §4.1; Kalajdzievski 2023, https://arxiv.org/abs/2312.03732 (rsLoRA);
  * Liu et al. 2024, https://arxiv.org/abs/2402.09353, §4 (DoRA); Meng et al. 2024, https://arxiv.org/abs/2404.02948 (PiSSA);
@@ -66,6 +67,12 @@ export const lora = defineMethod({
     const gain = ({ own, site, weight }: At, update: Tensor): Tensor => {
       const m = own("lora_magnitude_vector", [site.out], rowLengths(site.weight), { lrScale: c.lr_ratio });
       return div(m, detach(sqrt(sum(square(add(inF32(weight()), update)), [1]))));
+    };
+    /** Of a table's update s·(BA)ᵀ the factors Aᵀ [V, r] and B [D, r]. */
+    const tableFactors = ({ own, site }: Here<"embedding">): readonly [Tensor, Tensor] => {
+      const r = rankAt(c, site);
+      const A = own("lora_embedding_A", [r, site.in], zeros);
+      return [transpose(A, [1, 0]), own("lora_embedding_B", [site.out, r], normal(1))];
     };
     const words = [c.target].flat();
     return {
@@ -113,13 +120,15 @@ export const lora = defineMethod({
         embedding: {
           at: ["embed"],
           optional: true,
-          wrap(ids, next, { own, site }) {
-            const r = rankAt(c, site);
-            const A = own("lora_embedding_A", [r, site.in], zeros);
-            const B = own("lora_embedding_B", [site.out, r], normal(1));
+          wrap(ids, next, here) {
+            const [A, B] = tableFactors(here);
             const y = next(ids); // [B, T', D]
-            const update = linear(scale(gather(transpose(A, [1, 0]), ids), scaleAt(c, site)), B); // [B, T, D]
+            const update = linear(scale(gather(A, ids), scaleAt(c, here.site) * here.site.factor), B); // [B, T, D]
             return add(y, behind(update, y));
+          },
+          merge(table, here) {
+            const [A, B] = tableFactors(here);
+            return add(table, linear(scale(A, scaleAt(c, here.site)), B));
           },
         },
       }),

@@ -50,6 +50,25 @@ export async function expected(name: string): Promise<(key: string) => Promise<S
   return (key) => file.read(key);
 }
 
+/** Logits of a text: nothing of it is padding, and a decoder that has an encoder writes what that reads. */
+export async function logitsOf(
+  { model, base }: { readonly model: Model; readonly base: Base },
+  ids: readonly number[],
+  loaded?: Loaded,
+): Promise<Values> {
+  const store = hostRuntime().store();
+  declareBase(store, base);
+  if (loaded) declareAdapter(store, loaded.adapter, base, { seed: 0, state: loaded.state });
+  const program = await hostRuntime().compile(store, (trace) => ({
+    y: predict(model, openScope(trace, loaded?.adapter.layers ?? [], { train: false, model: model.info }), {
+      batch: 1,
+      length: ids.length,
+    }),
+  }));
+  const written = [model.info.decoderStart ?? 0, ...ids.slice(0, -1)];
+  return (await program.run({ ids, mask: ids.map(() => 1), types: ids.map(() => 0), decoder_ids: written }))["y"]!;
+}
+
 /** Logits of the rows, the loss of predicting each next token, and its gradients by names within the adapter. */
 export async function compute(
   { model, base }: { readonly model: Model; readonly base: Base },

@@ -87,7 +87,7 @@ export const embedding = (
   ids: Tensor,
   { rows, width, tied = false, table = s, factor = 1 }: EmbeddingOptions,
 ): Tensor =>
-  s.call("embedding", { roles: ["embed"], in: rows, out: width, weight: `${table.path}.weight` }, ids, (x) => {
+  s.call("embedding", { roles: ["embed"], in: rows, out: width, weight: `${table.path}.weight`, factor }, ids, (x) => {
     const found = gather(table.param("weight", [rows, width], ["weight", "embed", ...(tied ? ["unembed"] : [])]), x);
     return factor === 1 ? found : scale(found, factor);
   });

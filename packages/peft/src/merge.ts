@@ -2,7 +2,7 @@
 import { fill, hostRuntime, leaf, type LeafAttrs, type Tensor, type Trace, type Values } from "@graftml/tensor";
 import { walk } from "./adapt.ts";
 import { NotMergeable } from "./errors.ts";
-import type { Attachment, LinearAttachment, LinearWeights } from "./method.ts";
+import type { Attachment, Here, LinearWeights, Wrap } from "./method.ts";
 import type { Base, Model } from "./model.ts";
 import { chosen, inF32, type Layer, openScope } from "./scope.ts";
 import type { Kind, Site } from "./site.ts";
@@ -58,7 +58,7 @@ function checkFinite(loaded: readonly Loaded[]): void {
     for (const [name, { values }] of state) finite(`${adapter.id}/${name} holds`, values);
 }
 
-/** The site that makes each changed parameter: a linear that methods fold into, or the parameter's own. */
+/** The site that makes each changed parameter: a linear or a table that methods fold into, or the parameter's own. */
 function changes<Batch>(
   model: Model<Batch>,
   sites: readonly Site[],
@@ -68,16 +68,16 @@ function changes<Batch>(
   const changed = new Map<string, Site>();
   for (const site of sites)
     for (const layer of layers) {
-      // An attachment under a kind's key is for sites of that kind; only those of linears may have a merge.
+      // An attachment under a kind's key is for sites of that kind.
       const attachment = layer.adaptation[site.kind] as Attachment<Kind> | undefined;
       if (attachment === undefined || !chosen(attachment, site, model.info)) continue;
       if (site.kind === "param") {
         if (!changed.has(site.path)) changed.set(site.path, site);
         continue;
       }
-      if (site.kind !== "linear" || layer.adaptation.linear?.merge === undefined)
+      if (!((site.kind === "linear" || site.kind === "embedding") && layer.adaptation[site.kind]?.merge !== undefined))
         throw new NotMergeable(
-          `${layer.name} cannot be merged: it acts on the ${site.kind} at ${site.path}. Only changes of parameters, and of linears by a method that says how, fold into weights.`,
+          `${layer.name} cannot be merged: it acts on the ${site.kind} at ${site.path}. Only changes of parameters, and of linears and token tables by a method that says how, fold into weights.`,
         );
       const others = [...(uses.get(site.weight) ?? [])].filter((place) => place !== site.path);
       if (others.length > 0)
@@ -114,23 +114,37 @@ function folded<Batch>(
 ): Tensor {
   const options = { train: false, model: model.info, dtypeOf: (param: string) => storedType(base, param) };
   if (site.kind === "param") return inF32(openScope(trace, layers, options).param(name, site.shape, site.roles));
-  // From here on the site is a linear, and its onion carries weights from inside out: each wrap gives way to its merge.
+  // From here on the site is a linear or a table, and its onion carries weights from inside out: each wrap gives way to its merge.
   let weights: LinearWeights | undefined;
-  const folding = layers.map((layer): Layer => {
-    const { linear } = layer.adaptation;
-    if (linear?.merge === undefined) return layer;
-    const { merge: change } = linear;
-    const wrap: LinearAttachment["wrap"] = (x, next, here) => {
+  const merging =
+    <K extends "linear" | "embedding">(change: (inner: LinearWeights, here: Here<K>) => LinearWeights): Wrap<K> =>
+    (x, next, here) => {
       const y = next(x);
       const bias = here.bias();
       weights = change(weights ?? { weight: inF32(here.weight()), bias: bias && inF32(bias) }, here);
       return y;
     };
-    return { ...layer, adaptation: { ...layer.adaptation, linear: { ...linear, wrap } } };
+  const folding = layers.map((layer): Layer => {
+    const { linear, embedding } = layer.adaptation;
+    const [ofLinear, ofTable] = [linear?.merge, embedding?.merge];
+    return {
+      ...layer,
+      adaptation: {
+        ...layer.adaptation,
+        ...(linear && ofLinear && { linear: { ...linear, wrap: merging<"linear">(ofLinear) } }),
+        ...(embedding &&
+          ofTable && {
+            embedding: {
+              ...embedding,
+              wrap: merging<"embedding">(({ weight }, here) => ({ weight: ofTable(weight, here), bias: null })),
+            },
+          }),
+      },
+    };
   });
   openScope(trace, folding, options)
     .at(site.path)
-    .call("linear", site, fill(trace, [1, site.in], 0), (x) => x);
+    .call(site.kind === "embedding" ? "embedding" : "linear", site, fill(trace, [1, site.in], 0), (x) => x);
   const value = name === site.weight ? weights?.weight : weights?.bias;
   if (value === undefined || value === null)
     throw new NotMergeable(`${namesOf(layers)} leave ${name} out; the model needs it.`);

@@ -47,9 +47,15 @@ export interface LinearAttachment extends Attachment<"linear"> {
   readonly merge?: (weights: LinearWeights, here: Here<"linear">) => LinearWeights;
 }
 
+export interface EmbeddingAttachment extends Attachment<"embedding"> {
+  /** The same change, made to the table [V, D]. Present if and only if it can be folded in. */
+  readonly merge?: (table: Tensor, here: Here<"embedding">) => Tensor;
+}
+
 /** What a configured method does to a model: at most one attachment of each kind. */
-export type Adaptation = { readonly [K in Exclude<Kind, "linear">]?: Attachment<K> } & {
+export type Adaptation = { readonly [K in Exclude<Kind, "linear" | "embedding">]?: Attachment<K> } & {
   readonly linear?: LinearAttachment;
+  readonly embedding?: EmbeddingAttachment;
 };
 
 export interface OwnOptions {
@@ -87,7 +93,7 @@ export interface Here<K extends Kind = Kind> {
   scalar(name: string, at: (progress: Progress) => number): Tensor;
   /** Uniform noise in (0, 1): a pure function of seed, step, site and name. */
   uniform(name: string, shape: Shape): Tensor;
-  /** `linear`: the weight [out, in] as inner methods left it. */
+  /** `linear`: the weight [out, in] as inner methods left it; `embedding`: the table [in, out] likewise. */
   weight(): Tensor;
   /** `linear`: the bias likewise, or null. */
   bias(): Tensor | null;

@@ -130,8 +130,13 @@ export function openScope(trace: Trace, layers: readonly Layer[], options: Scope
     }
   };
 
-  /** Names, shapes and roles of the parameters of a linear. */
-  const weightIn = (site: Site) => [site.weight, [site.out, site.in], ["weight", ...site.roles]] as const;
+  /** Names, shapes and roles of the parameters of a linear, or of a table. */
+  const weightIn = (site: Site) =>
+    [
+      site.weight,
+      site.kind === "embedding" ? [site.in, site.out] : [site.out, site.in],
+      ["weight", ...site.roles],
+    ] as const;
   const biasIn = (site: Site) => [`${site.path}.bias`, [site.out], ["bias", ...site.roles]] as const;
   const weightOf = (site: Site): Tensor => param(...weightIn(site));
   const biasOf = (site: Site): Tensor | null => (site.bias ? param(...biasIn(site)) : null);

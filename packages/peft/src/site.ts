@@ -79,6 +79,8 @@ export interface SiteSpec {
   readonly shape?: Shape;
   /** `linear`, `embedding`: full name of the weight it uses, where that is not `path.weight` (a tied head, a shared table). */
   readonly weight?: string;
+  /** `embedding`: what rows of its table are multiplied by; default 1. */
+  readonly factor?: number;
   /** `linear`: whether it has a bias. */
   readonly bias?: boolean;
   /** `linear`: Hugging Face stores this weight as [in, out] (GPT-2's Conv1D). In memory it is [out, in] like all others. */
@@ -108,6 +110,7 @@ export function siteOf<K extends Kind>(kind: K, path: string, spec: SiteSpec): S
     out: spec.out ?? 0,
     shape: spec.shape ?? [],
     weight: kind === "linear" || kind === "embedding" ? (spec.weight ?? `${path}.weight`) : "",
+    factor: spec.factor ?? 1,
     bias: spec.bias ?? false,
     transposed: spec.transposed ?? false,
   };
