@@ -1,17 +1,20 @@
 /**
  * @file The benchmark runner.
  *
- *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [quant] [mixed] [shifts] [--no-peers] [--size MB] [--json FILE]
+ *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [quant] [mixed] [shifts] [memory] [architectures]
+ *         [--no-peers] [--size MB] [--json FILE]
  */
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { deviceRuntime, requestDevice } from "@graftml/tensor";
 import { type Report, table } from "./report.ts";
+import { planned } from "./suites/architectures.ts";
 import { dispatch } from "./suites/dispatch.ts";
 import { encoder } from "./suites/encoder.ts";
 import { kernels } from "./suites/kernels.ts";
 import { loading } from "./suites/load.ts";
+import { memory } from "./suites/memory.ts";
 import { mixed } from "./suites/mixed.ts";
 import { quant } from "./suites/quant.ts";
 import { shifted } from "./suites/shifts.ts";
@@ -36,6 +39,8 @@ const suites: Readonly<Record<string, () => Promise<Report>>> = {
   quant,
   mixed,
   shifts: shifted,
+  memory,
+  architectures: planned,
 };
 const chosen = positionals.length > 0 ? positionals : Object.keys(suites).filter((s) => values.peers || s !== "peers");
 const unknown = chosen.find((name) => !(name in suites));
