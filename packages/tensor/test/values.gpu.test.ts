@@ -1,5 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { cast, type DeviceRuntime, deviceRuntime, requestDevice, scale } from "../src/index.ts";
+import {
+  cast,
+  type DeviceRuntime,
+  deviceRuntime,
+  type Outputs,
+  requestDevice,
+  scale,
+  type Trace,
+} from "../src/index.ts";
 
 let runtime: DeviceRuntime;
 beforeAll(async () => {
@@ -50,5 +58,39 @@ describe("values given to the device's store", () => {
     await expect(runtime.compile(store, (t) => ({ y: scale(t.param("w", [3]), 2) }))).rejects.toThrow(
       "w: got 4 values, wants 3.",
     );
+  });
+});
+
+describe("values that are parked", () => {
+  it("leave the device, are read and written on the host, and come back with a program that needs them", async () => {
+    const own = deviceRuntime(await requestDevice());
+    const store = own.store();
+    const words = Uint32Array.of(0x7fa00001, 0xffffffff, 3); // as f32 two of them are no numbers
+    store.declare("w", { shape: [3], dtype: "u32", kind: "optimizer", values: () => words });
+    store.group("g", [{ name: "a", shape: [2], values: () => [1, 2] }], "optimizer");
+    const build = (t: Trace): Outputs => ({ w: t.param("w", [3], "u32"), y: scale(t.param("a", [2]), 2) });
+    (await own.compile(store, build)).dispose();
+    const before = own.allocated()["optimizer"];
+    await store.park("w", "g");
+    expect(own.allocated()["optimizer"]).toBeUndefined();
+    await store.write("a", [3, 4]);
+    expect([...(await store.read("a")), ...(await store.read("w"))]).toEqual([3, 4, ...words]);
+    expect(own.allocated()["optimizer"]).toBeUndefined();
+    const program = await own.compile(store, build);
+    expect(own.allocated()["optimizer"]).toBe(before);
+    const { w, y } = await program.run({});
+    expect([...y!, ...w!]).toEqual([6, 8, ...words]);
+    own.dispose();
+  });
+
+  it("leave a device that has little memory left", async () => {
+    const own = deviceRuntime(await requestDevice({ memory: 70_000 }));
+    const store = own.store();
+    const values = new Float32Array(16_000).map((_, i) => i);
+    store.declare("w", { shape: [16_000], dtype: "f32", values: () => values });
+    await store.write("w", values);
+    await store.park("w");
+    expect(await store.read("w")).toEqual(values);
+    own.dispose();
   });
 });

@@ -20,12 +20,16 @@ export const memberName = (of: string, member: string): string => `${of}/${membe
 
 const GRADIENTS = "gradients";
 
+/** Name of what gradients are multiplied with, where buckets are updated by programs of their own. */
+export const CLIP = "clip";
+
 /** Makes them known to the store, unless they are; nothing is allocated. */
 export function declareTraining(
   store: Store,
   trainable: readonly TrainableBucket[],
   optimizer: Optimizer,
 ): readonly TrainedBucket[] {
+  if (!store.has(CLIP)) store.declare(CLIP, { shape: [], dtype: "f32", kind: "gradients" });
   return trainable.map((bucket) => {
     const group = memberName(GRADIENTS, bucket.name);
     const gradient = `${group}#0`; // a group of one bucket's members is one bucket
@@ -55,6 +59,7 @@ export const shapeIn = ({ size }: TrainableBucket, { perBlock }: Memory): Shape 
 
 /** Frees them and forgets their names. */
 export function releaseTraining(store: Store, buckets: readonly TrainedBucket[]): void {
+  store.delete(CLIP);
   for (const { gradient, state, rates } of buckets)
     store.delete(gradient.slice(0, gradient.lastIndexOf("#")), ...state, rates);
 }

@@ -108,10 +108,15 @@ export async function takeState(store: Store, blocks: readonly Block[]): Promise
 }
 
 /**
- * Puts values back into the store.
+ * Puts values back into the store; with `park`, they wait on the host until a program needs them.
  * @throws {StateError} if one is missing or has another shape; nothing is changed then.
  */
-export async function restoreState(store: Store, blocks: readonly Block[], values: NamedValues): Promise<void> {
+export async function restoreState(
+  store: Store,
+  blocks: readonly Block[],
+  values: NamedValues,
+  { park = false } = {},
+): Promise<void> {
   const filled = blocks.map(({ name, size, parts }) => {
     const found = parts.map((part) => ({ offset: part.offset, values: valuesOf(part, values) }));
     const single = found.every((f) => f.values instanceof Float32Array);
@@ -119,7 +124,10 @@ export async function restoreState(store: Store, blocks: readonly Block[], value
     for (const { offset, values: part } of found) all.set(part, offset);
     return { name, all };
   });
-  for (const { name, all } of filled) await store.write(name, all);
+  for (const { name, all } of filled) {
+    await store.write(name, all);
+    if (park) await store.park(name);
+  }
 }
 
 function valuesOf({ name, shape }: Block["parts"][number], state: NamedValues): ShapedValues["values"] {

@@ -1,13 +1,14 @@
 /** @file The traced functions of training: how an adapter is trained is all here. */
 import { type Census, contextTaken, type Layer, openScope, type Progress } from "@graftml/peft";
 import { add, assign, fill, grad, mul, type Outputs, type Tensor, Trace, where } from "@graftml/tensor";
-import { gradientOf, shapeIn, type TrainedBucket } from "./buckets.ts";
+import { CLIP, gradientOf, shapeIn, type TrainedBucket } from "./buckets.ts";
 import { clipFactor, globalNorm } from "./clip.ts";
 import { BLOCK } from "./optim/chunks.ts";
 import type { Optimizer } from "./optim/optimizer.ts";
 import type { Rows } from "./rows.ts";
 import { dtypesOf, type Setting } from "./run.ts";
 import type { BatchShape, Outcome } from "./task.ts";
+import type { Update } from "./updates.ts";
 
 /** What tracing the forward pass once, without a device, tells of a model and its adapters. */
 export interface Facts {
@@ -91,24 +92,53 @@ export function traceGradients<Batch, Row>(
   return { loss };
 }
 
+/** What the optimizer is and how far gradients are clipped. */
+interface Stepping {
+  readonly optimizer: Optimizer;
+  readonly maxGradNorm: number;
+}
+
 /** One step of the optimizer from the gradients as they are: norm, clipping, update of every bucket in place. */
-export function traceUpdate(
-  trace: Trace,
-  buckets: readonly TrainedBucket[],
-  { optimizer, maxGradNorm }: { readonly optimizer: Optimizer; readonly maxGradNorm: number },
-): Outputs {
-  const whole = (name: string, { bucket }: TrainedBucket): Tensor => trace.param(name, [bucket.size]);
-  const norm = globalNorm(buckets.map((b) => whole(b.gradient, b)));
-  const clip = clipFactor(norm, maxGradNorm);
-  const scalars = trace.input("optimizer", [optimizer.scalars(1, 0).length]);
-  for (const b of buckets)
-    optimizer.update({
-      value: whole(b.bucket.name, b),
-      gradient: whole(b.gradient, b),
-      clip,
-      state: optimizer.state.map((memory, i) => trace.param(b.state[i] ?? "", shapeIn(b.bucket, memory), memory.dtype)),
-      rates: trace.param(b.rates, [b.bucket.size / BLOCK, 2]),
-      scalars,
-    });
+export function traceUpdate(trace: Trace, buckets: readonly TrainedBucket[], stepping: Stepping): Outputs {
+  const { norm, clip } = traceNorm(trace, buckets, stepping);
+  for (const bucket of buckets) traceBucket(trace, bucket, clip, stepping);
   return { grad_norm: norm };
 }
+
+/** The norm of all gradients, and the factor that clips them. */
+function traceNorm(trace: Trace, buckets: readonly TrainedBucket[], { maxGradNorm }: Stepping) {
+  const norm = globalNorm(buckets.map(({ bucket, gradient }) => trace.param(gradient, [bucket.size])));
+  return { norm, clip: clipFactor(norm, maxGradNorm) };
+}
+
+/** The update of one bucket in place. */
+function traceBucket(trace: Trace, trained: TrainedBucket, clip: Tensor, { optimizer }: Stepping): void {
+  const { bucket, gradient, state, rates } = trained;
+  optimizer.update({
+    value: trace.param(bucket.name, [bucket.size]),
+    gradient: trace.param(gradient, [bucket.size]),
+    clip,
+    state: optimizer.state.map((memory, i) => trace.param(state[i] ?? "", shapeIn(bucket, memory), memory.dtype)),
+    rates: trace.param(rates, [bucket.size / BLOCK, 2]),
+    scalars: trace.input("optimizer", [optimizer.scalars(1, 0).length]),
+  });
+}
+
+/** The same in several programs: the first leaves the clipping factor in the store, each further one updates a bucket. */
+export const updatesApart = (buckets: readonly TrainedBucket[], stepping: Stepping): readonly Update[] => [
+  {
+    build: (trace) => {
+      const { norm, clip } = traceNorm(trace, buckets, stepping);
+      assign(trace.param(CLIP, []), clip);
+      return { grad_norm: norm };
+    },
+    state: [],
+  },
+  ...buckets.map((bucket): Update => ({
+    build: (trace) => {
+      traceBucket(trace, bucket, trace.param(CLIP, []), stepping);
+      return {};
+    },
+    state: [...bucket.state, bucket.rates],
+  })),
+];

@@ -39,6 +39,7 @@ export function resolve<Batch, Row>(run: Run<Batch, Row>): Resolved<Batch, Row> 
     shuffle: true,
     bucket: false,
     checkpointActivations: false,
+    pagedOptimizer: false,
     evalEvery: 0,
     saveEvery: 0,
     ...run,

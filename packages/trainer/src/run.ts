@@ -60,6 +60,11 @@ export interface Choices {
   readonly bucket: boolean;
   /** Whether blocks are recomputed by the backward pass instead of kept; changes no bit. Default false. */
   readonly checkpointActivations: boolean;
+  /**
+   * Whether what the optimizer remembers goes to the host where a batch does not fit beside it, and comes back for the update, a
+   * bucket at a time if need be; changes no bit. Default false.
+   */
+  readonly pagedOptimizer: boolean;
   /** Steps between evaluations; there is one at the end in any case. 0, the default: only that. */
   readonly evalEvery: number;
   /** Steps between checkpoints; 0, the default: only when interrupted. */

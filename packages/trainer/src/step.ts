@@ -6,6 +6,7 @@ import { TrainError } from "./errors.ts";
 import type { Resolved } from "./resolved.ts";
 import type { StepEvent } from "./run.ts";
 import type { BatchShape, Collated } from "./task.ts";
+import type { Updates } from "./updates.ts";
 
 /** A step whose results are there. */
 export interface Finished extends Omit<StepEvent, "type" | "ms"> {
@@ -24,15 +25,16 @@ export interface MicroBatch<Row> {
 }
 
 /**
- * Submits the step that follows `done` steps; all of it is in the device's queue when this returns.
- * @param applying the update, where it is a program of its own.
+ * Submits the step that follows `done` steps; all of it is in the device's queue when this returns, but for updates, which say
+ * themselves when they are (`Updates.queued`).
+ * @param updates the update, where it is no part of the batches' programs.
  * @param began when the host began to prepare the step, in ms.
  */
 export function submit<Batch, Row>(
   run: Resolved<Batch, Row>,
   done: number,
   batches: readonly MicroBatch<Row>[],
-  applying: Program | null,
+  updates: Updates,
   { restarted }: Changed,
   began: number,
 ): Promise<Finished> {
@@ -51,11 +53,11 @@ export function submit<Batch, Row>(
   const results = batches.map(({ program }, i) =>
     program.run({ ...common, clock: clockOf(run, done, i), keep: [i === 0 ? 0 : 1], ...collated[i]?.inputs }),
   );
-  if (applying !== null) results.push(applying.run(common));
+  results.push(updates.run(common));
   const hostMs = performance.now() - began;
   return Promise.all(results).then((outputs) => {
     const loss = outputs.reduce((sum, output) => sum + (output["loss"]?.[0] ?? 0), 0);
-    const gradNorm = outputs.at(-1)?.["grad_norm"]?.[0] ?? NaN;
+    const gradNorm = outputs.findLast((output) => "grad_norm" in output)?.["grad_norm"]?.[0] ?? NaN;
     const counts = { tokens: total("tokens"), labels: total("labels") };
     return { step, loss, gradNorm, lr, ...counts, hostMs, from, to: performance.now() };
   });

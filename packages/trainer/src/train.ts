@@ -1,5 +1,4 @@
 /** @file The loop: deals rows out to steps, keeps the device busy, and tells what happens. */
-import type { Program } from "@graftml/tensor";
 import { releaseTraining } from "./buckets.ts";
 import { type Changed, checkSameRun, restoreState, stateBlocks, takeState } from "./checkpoint.ts";
 import { comingBatches, dealer, positionAfter } from "./data.ts";
@@ -13,6 +12,7 @@ import { longestOf, rowsAt } from "./rows.ts";
 import type { Run, TrainEvent } from "./run.ts";
 import { byShape } from "./shapes.ts";
 import { type Finished, measure, type MicroBatch, submit, teller } from "./step.ts";
+import { roomy, type Updates, updatesOf } from "./updates.ts";
 
 type Events = AsyncGenerator<TrainEvent, void, undefined>;
 
@@ -30,13 +30,15 @@ type Events = AsyncGenerator<TrainEvent, void, undefined>;
  */
 export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
   const run = resolve(given);
-  const { runtime, store, steps, rows, heldOut = [], resume, checkpoints, signal } = run;
+  const { store, steps, rows, heldOut = [], resume, checkpoints, signal } = run;
   const identity = identityOf(run);
   const blocks = stateBlocks(run.adapters, run.optimizer, run.buckets);
-  const { gradients, measured, update } = buildsOf(run);
+  const { gradients, measured, updates: apart } = buildsOf(run);
+  const updates: Updates = updatesOf(run, apart, freePrograms);
+  const runtime = run.pagedOptimizer ? roomy(run.runtime, updates.park) : run.runtime;
   const programs = byShape((shape) => runtime.compile(store, gradients(shape)));
   const measuring = byShape((shape) => runtime.compile(store, (measured ?? gradients)(shape)));
-  const evaluations = evaluator(run, run.layers, run.facts);
+  const evaluations = evaluator({ ...run, runtime }, run.layers, run.facts);
   const deal = dealer({
     ...run.dealing,
     seed: run.seed,
@@ -45,12 +47,15 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
   });
   const flight = new InFlight<Finished>();
   const asEvent = teller();
-  let applying: Program | null = null;
   let done = 0;
   let saved = -1;
   let gradNorm: number | null = null;
   let changed: Changed = { restarted: 0, lrScale: {} };
 
+  /** Gives back the memory of whatever is compiled again when it is needed. */
+  async function freePrograms(): Promise<void> {
+    for (const compiled of [programs, measuring, evaluations]) await compiled.dispose();
+  }
   async function* tell({ keep }: { readonly keep: number }): Events {
     for await (const finished of flight.take({ keep })) {
       gradNorm = finished.gradNorm;
@@ -100,7 +105,7 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
     if (resume !== undefined) {
       checkSameRun(resume, identity);
       await restoreState(store, blocks.adapter, resume.adapter);
-      await restoreState(store, blocks.optimizer, resume.optimizer);
+      await restoreState(store, blocks.optimizer, resume.optimizer, { park: run.pagedOptimizer });
       changed = resume.changed;
       await writeRates(store, run.buckets, changed.lrScale);
       done = saved = resume.step;
@@ -108,7 +113,7 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
     // Before the first step, all that the longest batches need: no later one needs more.
     await programs.get(run.shapeFor(longestOf(rows)));
     if (measured !== null) await measuring.get(run.shapeFor(longestOf(rows)));
-    if (update !== null) applying = await runtime.compile(store, update);
+    await updates.prepare();
     if (heldOut.length > 0) await evaluations.prepare(heldOut);
     if (resume === undefined) yield* pause();
     const due = (every: number): boolean => every > 0 && done % every === 0;
@@ -117,7 +122,8 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
       const began = performance.now();
       const batches: MicroBatch<Row>[] = [];
       for (const numbers of deal(done)) batches.push(await batchOf(numbers, programs));
-      flight.push(submit(run, done, batches, applying, changed, began));
+      flight.push(submit(run, done, batches, updates, changed, began));
+      await updates.queued();
       done++;
       yield* tell({ keep: LATE });
       yield* pause();
@@ -132,10 +138,8 @@ export async function* train<Batch, Row>(given: Run<Batch, Row>): Events {
     else yield { type: "done", step: done };
   } finally {
     await flight.settled();
-    applying?.dispose();
-    await programs.dispose();
-    await measuring.dispose();
-    await evaluations.dispose();
+    updates.dispose();
+    await freePrograms();
     releaseTraining(store, run.buckets);
   }
 }

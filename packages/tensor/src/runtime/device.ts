@@ -147,6 +147,11 @@ export class Device {
     return bytes;
   }
 
+  /** Bytes that may still be allocated. */
+  get left(): number {
+    return this.#cap - this.#bytes;
+  }
+
   /**
    * Makes sure that `plan` more bytes may be allocated.
    * @throws {DeviceError} with the numbers by kind.

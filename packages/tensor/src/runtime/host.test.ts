@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { shift } from "../ops/elementwise.ts";
 import { hostRuntime } from "./host.ts";
+import { BUCKET_BLOCK } from "./runtime.ts";
 
 const pair = (values?: () => number[]) => ["a", "b"].map((name) => ({ name, shape: [2], ...(values && { values }) }));
 
@@ -13,9 +15,10 @@ describe("the interpreter's store", () => {
     );
     const [a, whole, b] = await Promise.all([store.read("a"), store.read("g#0"), store.read("b")]);
     expect([...a, ...b]).toEqual([1, 2, 1, 2]);
-    expect([whole[0], whole[1], whole[64], whole[65]]).toEqual([1, 2, 1, 2]);
+    const second = BUCKET_BLOCK;
+    expect([whole[0], whole[1], whole[second], whole[second + 1]]).toEqual([1, 2, 1, 2]);
     await store.write("b", [7, 8]);
-    expect((await store.read("g#0"))[65]).toBe(8);
+    expect((await store.read("g#0"))[second + 1]).toBe(8);
   });
 
   it("forgets a group that nobody has read", async () => {
@@ -32,6 +35,21 @@ describe("the interpreter's store", () => {
       "trainable",
     );
     expect([...(await store.read("a"))]).toEqual([3, 4]);
+  });
+
+  it("counts what is parked no longer, until a program is compiled that takes it back", async () => {
+    const runtime = hostRuntime();
+    const store = runtime.store();
+    store.declare("w", { shape: [2], dtype: "f32", kind: "optimizer", values: () => [1, 2] });
+    expect([...(await store.read("w"))]).toEqual([1, 2]);
+    await store.park("w");
+    expect(runtime.allocated()).toEqual({});
+    await store.write("w", [3, 4]);
+    expect([...(await store.read("w"))]).toEqual([3, 4]);
+    expect(runtime.allocated()).toEqual({});
+    const program = await runtime.compile(store, (t) => ({ y: shift(t.param("w", [2]), 1) }));
+    expect(runtime.allocated()).toEqual({ optimizer: 16 });
+    expect([...(await program.run({}))["y"]!]).toEqual([4, 5]);
   });
 
   it("refuses values of another length, by name", async () => {

@@ -81,6 +81,8 @@ class HostStore implements Store {
   readonly #members = new Map<string, readonly string[]>();
   /** Names of a group's buckets and members. */
   readonly #groups = new Map<string, readonly string[]>();
+  /** All memory is the host's: what is parked is counted no longer, and that is all. */
+  readonly #parked = new Set<string>();
   readonly #maxBinding: number;
 
   constructor(maxBinding: number) {
@@ -128,6 +130,11 @@ class HostStore implements Store {
 
   /** The parameter's own array, with its values; a group's member shares the memory of its bucket. */
   async value(name: string): Promise<Value> {
+    this.#parked.delete(name);
+    return this.#filledValue(name);
+  }
+
+  async #filledValue(name: string): Promise<Value> {
     await Promise.all([name, ...(this.#members.get(name) ?? [])].map((n) => this.#fill(n)));
     return this.#values.get(name)!;
   }
@@ -148,16 +155,20 @@ class HostStore implements Store {
   }
 
   async read(name: string): Promise<Float64Array> {
-    return (await this.value(name)).slice();
+    return (await this.#filledValue(name)).slice();
   }
 
   async write(name: string, values: Source): Promise<void> {
-    (await this.value(name)).set(checked(name, values, sizeOf(this.declaration(name).shape)));
+    (await this.#filledValue(name)).set(checked(name, values, sizeOf(this.declaration(name).shape)));
+  }
+
+  async park(...names: readonly string[]): Promise<void> {
+    for (const name of names.flatMap((n) => this.#groups.get(n) ?? [n])) this.#parked.add(name);
   }
 
   delete(...names: readonly string[]): void {
     for (const name of names.flatMap((n) => this.#groups.get(n) ?? [n])) {
-      for (const map of [this.#declared, this.#values, this.#filled, this.#members]) map.delete(name);
+      for (const map of [this.#declared, this.#values, this.#filled, this.#members, this.#parked]) map.delete(name);
     }
     for (const name of names) this.#groups.delete(name);
   }
@@ -165,12 +176,13 @@ class HostStore implements Store {
   *bytes(): Iterable<readonly [string, number]> {
     for (const [name, value] of this.#values) {
       const owner = value.byteLength === value.buffer.byteLength; // a member's bytes are its bucket's
-      if (owner) yield [this.#declared.get(name)?.kind ?? "weights", value.byteLength];
+      if (owner && !this.#parked.has(name)) yield [this.#declared.get(name)?.kind ?? "weights", value.byteLength];
     }
   }
 
   clear(): void {
-    for (const map of [this.#declared, this.#values, this.#filled, this.#members, this.#groups]) map.clear();
+    for (const map of [this.#declared, this.#values, this.#filled, this.#members, this.#groups, this.#parked])
+      map.clear();
   }
 }
 

@@ -21,6 +21,10 @@ class PlannedStore extends StoreLayout implements Store {
   async write(name: string): Promise<void> {
     refuse(`written to ${name}`);
   }
+
+  async park(...names: readonly string[]): Promise<void> {
+    refuse(`parked of ${names.join(", ")}`);
+  }
 }
 
 /**

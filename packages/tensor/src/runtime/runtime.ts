@@ -56,6 +56,11 @@ export interface Store {
   read(name: string): Promise<Values>;
   /** Replaces the values. */
   write(name: string, values: Source): Promise<void>;
+  /**
+   * Takes parameters or whole groups to the host and frees their memory; programs compiled with them must not run again. A
+   * program that is compiled with them takes them back; reading and writing leave them where they are.
+   */
+  park(...names: readonly string[]): Promise<void>;
   /** Frees the memory of parameters or whole groups; programs compiled with them must not run again. */
   delete(...names: readonly string[]): void;
 }

@@ -4,7 +4,7 @@ import { sizeOf } from "../shape.ts";
 import { type Device, usage } from "./device.ts";
 import { StoreLayout } from "./layout.ts";
 import { eachPiece, type Source, type Store, type Values } from "./runtime.ts";
-import { checkLength, decode, download, pack, upload } from "./transfer.ts";
+import { checkLength, decode, download, downloadBytes, pack, upload, writer } from "./transfer.ts";
 
 /** A buffer of the store on the device. */
 interface Memory {
@@ -17,6 +17,8 @@ interface Memory {
 export class DeviceStore extends StoreLayout implements Store {
   readonly device: Device;
   readonly #memory = new Map<string, Memory>();
+  /** What buffers held that have been parked. */
+  readonly #parked = new Map<string, ArrayBuffer>();
 
   constructor(device: Device) {
     super(device.target.maxBinding);
@@ -39,10 +41,13 @@ export class DeviceStore extends StoreLayout implements Store {
     return memory.buffer;
   }
 
-  /** Uploads the values declared for an allocated buffer, once; what has none is zero, as WebGPU's memory is. */
+  /**
+   * Uploads what an allocated buffer held when it was parked, or the values declared for it, once; what has neither is zero, as
+   * WebGPU's memory is.
+   */
   async fill(buffer: string): Promise<void> {
     const memory = this.#memory.get(buffer);
-    if (memory !== undefined) await (memory.filled ??= this.#fill(this.block(buffer).parts, memory.buffer));
+    if (memory !== undefined) await (memory.filled ??= this.#fill(buffer, memory.buffer));
   }
 
   /** Gives back buffers that could not all be allocated. */
@@ -59,6 +64,8 @@ export class DeviceStore extends StoreLayout implements Store {
     const { buffer, offset } = this.place(name);
     this.device.check();
     const size = sizeOf(shape);
+    const parked = this.#parked.get(buffer);
+    if (parked !== undefined) return decode(dtype, parked, offset, size);
     // What no program has reached is what was declared.
     if (!this.isAllocated(buffer) && values !== undefined)
       return decode(dtype, await pack(name, dtype, await values(), size), 0, size);
@@ -70,13 +77,28 @@ export class DeviceStore extends StoreLayout implements Store {
     const { shape, dtype } = this.declaration(name);
     const { buffer, offset } = this.place(name);
     this.device.check();
-    checkLength(name, values, sizeOf(shape));
+    const size = sizeOf(shape);
+    const parked = this.#parked.get(buffer);
+    if (parked !== undefined) return writer(name, dtype, parked, offset, size)(values);
+    checkLength(name, values, size);
     await this.#materialize(buffer);
     await upload(this.device, name, this.allocate(buffer), offset, dtype, values);
   }
 
+  async park(...names: readonly string[]): Promise<void> {
+    for (const name of this.buffersOf(names)) {
+      const memory = this.#memory.get(name);
+      if (memory === undefined) continue;
+      await this.fill(name);
+      this.#parked.set(name, await downloadBytes(this.device, memory.buffer, 0, this.block(name).bytes));
+      this.release([name]);
+    }
+  }
+
   override delete(...names: readonly string[]): void {
-    this.release(this.buffersOf(names));
+    const buffers = this.buffersOf(names);
+    this.release(buffers);
+    for (const buffer of buffers) this.#parked.delete(buffer);
     super.delete(...names);
   }
 
@@ -89,8 +111,14 @@ export class DeviceStore extends StoreLayout implements Store {
     await this.fill(buffer);
   }
 
-  async #fill(parts: readonly string[], buffer: GPUBuffer): Promise<void> {
-    for (const part of parts) {
+  async #fill(name: string, buffer: GPUBuffer): Promise<void> {
+    const parked = this.#parked.get(name);
+    if (parked !== undefined) {
+      await upload(this.device, name, buffer, 0, "u32", new Uint32Array(parked)); // words, whatever they stand for
+      this.#parked.delete(name);
+      return;
+    }
+    for (const part of this.block(name).parts) {
       const { values, shape, dtype } = this.declaration(part);
       const { offset } = this.place(part);
       if (values === undefined) continue;

@@ -7,6 +7,8 @@ import { eachPiece, type Given, type Source, type Values } from "./runtime.ts";
 
 /** Bytes moved at a time: one mapping of 128 MiB is five times slower than eight of 16 MiB. */
 const CHUNK = 2 ** 24;
+/** Bytes moved at a time where the device has no more left. */
+const LEAST = 2 ** 12;
 /** Bytes of a buffer that holds n bytes: whole vec4s, so that kernels may load four values at a time. */
 export const padded = (bytes: number): number => Math.max(16, Math.ceil(bytes / 16) * 16);
 
@@ -94,7 +96,7 @@ export function decode(dtype: DType, bytes: ArrayBuffer, offset: number, size: n
   return dtype === "f16" ? Float32Array.from(view, f16ToNumber) : Float64Array.from(view);
 }
 
-/** Reads a part of a buffer back after all work submitted so far. Offsets are multiples of 4. */
+/** Reads values in a buffer back, like `downloadBytes`. */
 export async function download(
   device: Device,
   buffer: GPUBuffer,
@@ -103,11 +105,23 @@ export async function download(
   size: number,
 ): Promise<Values> {
   const bytes = Math.ceil((size * bytesPerElement[dtype]) / 4) * 4;
+  const values = await downloadBytes(device, buffer, offset, bytes);
+  return dtype === "f32" ? new Float32Array(values, 0, size) : decode(dtype, values, 0, size);
+}
+
+/** Reads a part of a buffer back after all work submitted so far. Offsets and lengths are multiples of 4. */
+export async function downloadBytes(
+  device: Device,
+  buffer: GPUBuffer,
+  offset: number,
+  bytes: number,
+): Promise<ArrayBuffer> {
   const values = new ArrayBuffer(bytes);
-  const staging = device.buffer("transfer", "readback", Math.min(bytes, CHUNK), usage.staging);
+  const chunk = Math.min(bytes, CHUNK, Math.max(LEAST, Math.floor(device.left / LEAST) * LEAST));
+  const staging = device.buffer("transfer", "readback", chunk, usage.staging);
   try {
-    for (let start = 0; start < bytes; start += CHUNK) {
-      const count = Math.min(CHUNK, bytes - start);
+    for (let start = 0; start < bytes; start += chunk) {
+      const count = Math.min(chunk, bytes - start);
       const encoder = device.gpu.createCommandEncoder();
       encoder.copyBufferToBuffer(buffer, offset + start, staging, 0, count);
       device.gpu.queue.submit([encoder.finish()]);
@@ -119,5 +133,5 @@ export async function download(
   } finally {
     device.free(staging);
   }
-  return dtype === "f32" ? new Float32Array(values, 0, size) : decode(dtype, values, 0, size);
+  return values;
 }
