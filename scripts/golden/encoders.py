@@ -40,6 +40,8 @@ cases = {
          f"bert.{block}.output.dense.weight", "bert.pooler.dense.weight", "classifier.weight"]),
     "bert-score": ("sequence-classification", bert(num_labels=1, num_hidden_layers=1),
         ["bert.embeddings.word_embeddings.weight", "bert.encoder.layer.0.attention.output.LayerNorm.weight"]),
+    "bert-several": ("sequence-classification", bert(num_labels=4, num_hidden_layers=1, problem_type="multi_label_classification"),
+        ["bert.embeddings.word_embeddings.weight", "classifier.weight"]),
     "bert-tags": ("token-classification", bert(num_labels=4, num_hidden_layers=1),
         ["bert.embeddings.word_embeddings.weight", "bert.embeddings.LayerNorm.bias", "classifier.bias"]),
     "roberta-tokens": ("masked-lm", roberta(), ["roberta.embeddings.word_embeddings.weight",
@@ -98,8 +100,10 @@ auto = {
 
 
 def labels_of(task, config, ids, mask):
-    """What the logits are held against: a class, a number, or a token at every third place."""
+    """What the logits are held against: a class, a number, a 0 or 1 for each class, or a token at every third place."""
     if task == "sequence-classification":
+        if config.problem_type == "multi_label_classification":
+            return torch.randint(0, 2, (len(ids), config.num_labels)).double()
         return torch.randn(len(ids)) if config.num_labels == 1 else torch.randint(0, config.num_labels, (len(ids),))
     classes = config.vocab_size if task == "masked-lm" else config.num_labels
     labels = torch.randint(0, classes, ids.shape)

@@ -37,7 +37,9 @@ def save(name, model):
 
 
 def mean_loss(logits, labels):
-    """Cross-entropy over all labels that are none of IGNORE; the squared error of numbers."""
+    """Cross-entropy over all labels that are none of IGNORE; the squared error of numbers, or each class by itself."""
+    if labels.is_floating_point() and labels.dim() == 2:
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
     if labels.is_floating_point():
         return torch.nn.functional.mse_loss(logits.flatten(), labels.flatten())
     return torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORE)

@@ -29,8 +29,11 @@ export interface ChatText {
 export interface ChatTemplate {
   /** A chat, and what begins the assistant's next turn: what a model is to write on. */
   prompt(turns: readonly Turn[]): string;
-  /** @throws {StateError} if the template refuses the chat, or nobody can say what of its text is whose. */
-  render(turns: readonly Turn[]): ChatText;
+  /**
+   * @param asked how many turns are a prompt, of which nothing is learnt; default 0.
+   * @throws {StateError} if the template refuses the chat, or nobody can say what of its text is whose.
+   */
+  render(turns: readonly Turn[], asked?: number): ChatText;
 }
 
 /** Marks that stand for `{% generation %}` and `{% endgeneration %}`: code points that are no characters. */
@@ -59,8 +62,10 @@ export function chatTemplate(source: string, names: Readonly<Record<string, stri
     write(turns, prompt).replaceAll(/[\uFDD0\uFDD1]/g, "");
   return {
     prompt: (turns) => plain(turns, true),
-    render: (turns) => {
-      const { text, spans } = marks ? fromMarks(write(turns, false)) : fromPrefixes(turns, plain, file);
+    render: (turns, asked = 0) => {
+      const { text, spans: all } = marks ? fromMarks(write(turns, false)) : fromPrefixes(turns, plain, file);
+      const from = asked === 0 ? 0 : commonPrefix(text, plain(turns.slice(0, asked), true));
+      const spans = all.filter(([start]) => start >= from);
       const last = turns.at(-1);
       const end = spans.at(-1)?.[1] ?? 0;
       const ended = last?.role !== ASSISTANT || !text.slice(0, end).trimEnd().endsWith(last.content.trim());

@@ -5,8 +5,10 @@ import { ConfigError, type Init, type JsonObject, type Model, type Site, type Te
 export interface BuildOptions {
   /** What the model is for, by the names of run files; it decides which head stands on it. A family refuses what it has no head for. */
   readonly task: string;
-  /** Outputs of a head that does not predict tokens; null: as many as config.json names (`id2label`, `num_labels`). */
-  readonly labels: number | null;
+  /** Outputs of a head that does not predict tokens, or their names; null: those of config.json (`id2label`, `num_labels`). */
+  readonly labels: number | readonly string[] | null;
+  /** Whether a text may have several of the labels; null: as config.json says (`problem_type`). */
+  readonly multiLabel: boolean | null;
   /** The model's own dropouts, which act while training: one rate for all of them, or "config" for those of config.json. */
   readonly dropout: number | "config";
   /** Where the configuration was read, for messages. */

@@ -16,10 +16,13 @@ export interface Head {
   apply(scope: Scope, hidden: Tensor, outputs: number, batch: TokenBatch): Tensor;
 }
 
+/** `problem_type` of a model whose texts may have several labels. */
+const MULTI_LABEL = "multi_label_classification";
+
 const labelKeys = z.object({
   id2label: z.record(z.string(), z.unknown()).nullish(),
   num_labels: size.nullish(),
-  problem_type: only("single_label_classification", "regression"),
+  problem_type: only("single_label_classification", "regression", MULTI_LABEL),
 });
 
 /** Labels of a model whose config.json names none. */
@@ -30,13 +33,13 @@ export interface ChosenHead {
   readonly head: Head;
   /** Its labels; 0 where it predicts tokens. */
   readonly labels: number;
-  /** config.json with as many labels. */
+  /** config.json with these labels. */
   readonly config: JsonObject;
 }
 
 /**
- * The head that a family has for a task, with as many labels as told, or else as many as config.json names. One label is
- * regression.
+ * The head that a family has for a task, with the labels that are told, or else those of config.json. One label is
+ * regression, unless a text may have several.
  * @throws {ConfigError} naming the task and those that the family has a head for.
  * @throws {StateError} if config.json wants what the head does not do.
  */
@@ -48,18 +51,24 @@ export function chooseHead(
 ): ChosenHead {
   const head = headFor(heads, type, options);
   if (head.outputs === "tokens") return { head, labels: 0, config: json };
-  const { id2label, num_labels } = readConfig(labelKeys, json, options.file);
+  const { id2label, num_labels, problem_type } = readConfig(labelKeys, json, options.file);
   const named = id2label == null ? num_labels : Object.keys(id2label).length;
-  const labels = options.labels ?? named ?? DEFAULT_LABELS;
+  const [count, told] = typeof options.labels === "number" ? [options.labels, null] : [named, options.labels];
+  const labels = told?.length ?? count ?? DEFAULT_LABELS;
+  const config = told === null && labels === named ? json : withLabels(json, told ?? placeholders(labels));
+  if (options.multiLabel ?? problem_type === MULTI_LABEL)
+    return { head, labels, config: { ...config, problem_type: MULTI_LABEL } };
   const kind = labels === 1 ? "regression" : "single_label_classification";
   readConfig(z.object({ problem_type: only(kind) }), json, options.file);
-  return { head, labels, config: labels === named ? json : withLabels(json, labels) };
+  return { head, labels, config };
 }
 
-/** config.json with labels that have no names yet. */
-function withLabels(json: JsonObject, labels: number): JsonObject {
+/** transformers' names of labels that have none. */
+const placeholders = (labels: number): readonly string[] => Array.from({ length: labels }, (_, i) => `LABEL_${i}`);
+
+/** config.json with labels of these names. */
+function withLabels(json: JsonObject, names: readonly string[]): JsonObject {
   const { num_labels: _, ...config } = json;
-  const names = Array.from({ length: labels }, (__, i) => `LABEL_${i}`);
   return {
     ...config,
     id2label: Object.fromEntries(names.map((name, i) => [String(i), name])),

@@ -25,8 +25,10 @@ import { type TextTokenizer, textTokenizer } from "./tokenizer.ts";
 export interface LoadOptions {
   /** What the model is for, by the names of run files; default "causal-lm". */
   readonly task?: string;
-  /** Outputs of a head that does not predict tokens; default: as many as config.json names. */
-  readonly labels?: number | null;
+  /** Outputs of a head that does not predict tokens, or their names; default: those of config.json. */
+  readonly labels?: number | readonly string[] | null;
+  /** Whether a text may have several of the labels; default: as config.json says. */
+  readonly multiLabel?: boolean | null;
   /** Storage of frozen weights; default "auto". */
   readonly weights?: Storage;
   /** The model's own dropouts while training: "config" for those of config.json, or one rate for all; default 0. */
@@ -69,7 +71,7 @@ export interface LoadedModel {
  * const { model, base, tokenizer } = await loadModel("models/stories260K");
  */
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  const { task = "causal-lm", labels = null, weights = "auto", dropout = 0 } = options;
+  const { task = "causal-lm", labels = null, multiLabel = null, weights = "auto", dropout = 0 } = options;
   const { init = "pretrained", seed = 0, families: known = families } = options;
   const names = await readdir(folder).catch((cause: unknown) => {
     throw new StateError(`there is no folder ${folder}.`, { cause });
@@ -80,7 +82,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const described = init === "described" && format === undefined && !names.some(isWeights);
   const stored = init === "random" || described ? null : await openWeights(folder, names);
   const settled = stored === null ? config : ((await family.settle?.(config, stored, file)) ?? config);
-  const model = family.build(settled, { task, labels, dropout, file });
+  const model = family.build(settled, { task, labels, multiLabel, dropout, file });
   const opened = stored === null ? undefined : await format?.open(stored, settings, model);
   const fresh = randomBase(model, family, seed);
   const { base, drawn } =

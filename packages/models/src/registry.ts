@@ -48,9 +48,10 @@ export function buildModel(
     families: known = families,
     task = "causal-lm",
     labels = null,
+    multiLabel = null,
     dropout = 0,
     file = "config.json",
   }: Partial<BuildOptions> & { readonly families?: readonly Family[] } = {},
 ): Model {
-  return familyOf(config, known, file).build(config, { task, labels, dropout, file });
+  return familyOf(config, known, file).build(config, { task, labels, multiLabel, dropout, file });
 }

@@ -1,14 +1,16 @@
 /** @file The tiny models against transformers, on any runtime. */
-import { type Base, declareBase, type Model } from "@graftml/peft";
+import { type Base, declareBase, type Model, type ModelInfo } from "@graftml/peft";
 import {
   crossEntropy,
   grad,
   IGNORE,
   mean,
+  mul,
   type Program,
   reshape,
   type Runtime,
   scale,
+  softplus,
   square,
   type Store,
   sub,
@@ -33,10 +35,14 @@ export interface Tolerance {
 /** What a software adapter may take to compile a model's backward pass, in ms: some of it at the first run. */
 export const COMPILING = 240_000;
 
-/** Mean loss over all labels: squared error for a model of one output, else cross-entropy. */
-function lossOf(trace: Trace, logits: Tensor, { labels }: Golden, outputs: number): Tensor {
+/** Mean loss over all labels: squared error for a model of one output, classes each by itself, else cross-entropy. */
+function lossOf(trace: Trace, logits: Tensor, { labels }: Golden, { labels: outputs, config }: ModelInfo): Tensor {
   const wanted = flat(labels);
   if (outputs === 1) return mean(square(sub(reshape(logits, [-1]), trace.input("labels", [wanted.length]))));
+  if (config["problem_type"] === "multi_label_classification") {
+    const has = trace.input("labels", logits.shape);
+    return mean(sub(softplus(logits), mul(has, logits)));
+  }
   const losses = crossEntropy(
     reshape(logits, [wanted.length, logits.shape.at(-1)!]),
     trace.input("labels", [wanted.length], "i32"),
@@ -52,7 +58,7 @@ const compile = (runtime: Runtime, store: Store, model: Model, base: Base, golde
     const target = shapeOf(golden.inputs["decoder_ids"] ?? [[]])[1];
     const read = model.inputs(trace, { batch, length, target });
     const logits = model.head(scope, model.forward(scope, read), read);
-    const loss = lossOf(trace, logits, golden, model.info.labels);
+    const loss = lossOf(trace, logits, golden, model.info);
     const names = [...base.names()];
     const gradients = grad(
       loss,

@@ -10,7 +10,7 @@ export interface Golden {
   readonly task: string;
   /** By the names of a program's inputs. */
   readonly inputs: Readonly<Record<string, Nested>>;
-  /** What the logits are held against, row by row: ids of classes or tokens, or numbers where there is one output. */
+  /** What the logits are held against, row by row: ids of classes or tokens, numbers where there is one output, or a 0 or 1 for each class. */
   readonly labels: Nested;
   readonly logits: Nested;
   readonly loss: number;
@@ -36,6 +36,7 @@ export const encoders = [
   "bert-tokens-untied",
   "bert-classes",
   "bert-score",
+  "bert-several",
   "bert-tags",
   "roberta-tokens",
   "roberta-classes",

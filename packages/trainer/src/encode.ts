@@ -7,7 +7,8 @@ export interface Example {
   readonly ids: readonly number[];
   /**
    * What is to be predicted, as in transformers; −100 where nothing is. Language modelling: for every token itself, not the
-   * next one, its id. An encoder-decoder: the target's tokens. Classes of tokens: one a token. Of whole texts: one number.
+   * next one, its id. An encoder-decoder: the target's tokens. Classes of tokens: one a token. Of whole texts: one
+   * number, or a 0 or 1 for each class where a text may have several.
    */
   readonly labels: readonly number[];
   /** Which text of a pair each token belongs to; absent: all to the first. */

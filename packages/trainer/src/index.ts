@@ -30,7 +30,7 @@ export { causalLm, packedLm } from "./tasks/causal-lm.ts";
 export { imageClassification, type ImageExample } from "./tasks/image-classification.ts";
 export { maskedLm, type Masking } from "./tasks/masked-lm.ts";
 export { seq2seqLm } from "./tasks/seq2seq-lm.ts";
-export { packedSequenceClassification, sequenceClassification } from "./tasks/sequence-classification.ts";
+export { multiLabel, packedSequenceClassification, sequenceClassification } from "./tasks/sequence-classification.ts";
 export { tokenClassification } from "./tasks/token-classification.ts";
 export type { BatchShape, Collated, Draw, Figures, Judged, Outcome, Pass, RowFacts, RowSize, Task } from "./task.ts";
 export { train } from "./train.ts";

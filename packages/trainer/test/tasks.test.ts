@@ -128,6 +128,25 @@ describe("sequence classification", () => {
     expect(one).toEqual({ ...all, loss: one.loss });
   });
 
+  it("learns all classes that a text has, each by itself", async () => {
+    const several = rows.map((row, i) => ({ ...row, labels: [Math.cos(13.6 * i) > 0, i < 3, false].map(Number) }));
+    const ready = readyToJudge("sequence-classification", 3);
+    const config = { ...ready.model.info.config, problem_type: "multi_label_classification" };
+    const setting = { ...ready, model: { ...ready.model, info: { ...ready.model.info, config } } };
+    const [one, all] = [
+      await evaluate({ ...setting, task: sequenceClassification, batchSize: 1 }, several),
+      await evaluate({ ...setting, task: sequenceClassification, batchSize: 5 }, several),
+    ];
+    expect(one.loss).toBeCloseTo(all.loss, 12);
+    const figures = await judged(setting, sequenceClassification, several);
+    expect(figures.loss).toBeLessThan(0.5 * all.loss);
+    expect(Object.keys(figures)).toEqual(["loss", "accuracy", "micro_f1", "macro_f1"]);
+    const facts = { model: setting.model.info, lead: 0, room: 8 };
+    expect(() => sequenceClassification.check({ ids: [1], labels: [1, 0], origin: "a:1" }, "row 0", facts)).toThrow(
+      /row 0 \(a:1\) has the labels 1 0; it must have a 0 or a 1 for each of 3 classes/,
+    );
+  });
+
   it("is regression with one output: the mean squared error", async () => {
     // The toy's embeddings lie on a circle, of which this is one axis.
     const scored = rows.map((row, i) => ({ ...row, labels: [Math.cos(13.6 * i)] }));

@@ -40,6 +40,18 @@ export function matthews(wanted: readonly number[], found: readonly number[]): n
   return spread === 0 ? 0 : covariance / spread;
 }
 
+/**
+ * What is reported where a row may have several classes, each wanted or found (1) or not (0): the share of rows of which all
+ * are right, F1 over all of them, and the mean of the classes' F1.
+ */
+export function severalFigures(wanted: readonly (readonly number[])[], found: readonly (readonly number[])[]): Figures {
+  const exact = wanted.map((row, i) => Number(row.every((label, c) => label === found[i]?.[c])));
+  const column = (rows: readonly (readonly number[])[], c: number): readonly number[] => rows.map((row) => row[c] ?? 0);
+  const each = (wanted[0] ?? []).map((_, c) => f1(column(wanted, c), column(found, c), 1));
+  const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+  return { accuracy: mean(exact), micro_f1: f1(wanted.flat(), found.flat(), 1), macro_f1: mean(each) };
+}
+
 /** What is reported of classes: F1 is of class 1 where there are two, else the mean over classes. */
 export const classFigures = (wanted: readonly number[], found: readonly number[], classes: number): Figures => ({
   accuracy: accuracy(wanted, found),
