@@ -95,6 +95,7 @@ export function trainerRun(
     shuffle: data.shuffle,
     bucket: data.bucket,
     checkpointActivations: train.checkpoint_activations,
+    pagedOptimizer: train.paged_optimizer,
     evalEvery: train.eval_every,
     saveEvery: train.save_every,
   };
@@ -108,14 +109,20 @@ function named<T>(known: Readonly<Record<string, T>>, name: string): T {
 }
 
 /**
- * Plans a run's memory.
+ * Plans a run's memory: with a paged optimizer as if it were none, if that fits.
  * @throws {UsageError} if it is more than may be allocated, with the settings that would fit.
  */
 export function planWithin(run: AnyRun, { cap, runtime }: Opened): MemoryPlan {
-  const plan = planRun(run);
+  const [beside, apart] = [false, true].map((pagedOptimizer) => planRun({ ...run, pagedOptimizer })) as [
+    MemoryPlan,
+    MemoryPlan,
+  ]; // two of them
+  if (totalBytes(beside) <= cap) return beside;
+  const plan = run.pagedOptimizer === true ? apart : beside;
   if (totalBytes(plan) <= cap) return plan;
   const half = Math.ceil(run.batchSize / 2);
   const ways: readonly (readonly [string, Partial<AnyRun>])[] = [
+    ...(totalBytes(apart) <= cap ? [["train.paged_optimizer: true", { pagedOptimizer: true }] as const] : []),
     ["train.checkpoint_activations: true", { checkpointActivations: true }],
     [
       `train.batch_size: ${half} with train.accumulate: ${(run.accumulate ?? 1) * 2}`,

@@ -49,6 +49,7 @@ describe("a run file", () => {
         precision: "f32",
         device_memory: "auto",
         checkpoint_activations: false,
+        paged_optimizer: false,
         eval_every: 0,
         save_every: 0,
       },

@@ -103,6 +103,10 @@ const trainSchema = z.strictObject({
     .default("auto")
     .describe('cap in bytes or as "2GB"; auto: 80 % of free memory on a software adapter, none elsewhere'),
   checkpoint_activations: z.boolean().default(false).describe("compute blocks twice, keep less"),
+  paged_optimizer: z
+    .boolean()
+    .default(false)
+    .describe("what the optimizer remembers goes to the host where a batch does not fit beside it; changes no bit"),
   eval_every: count.default(0).describe("steps between evaluations; 0: at the end"),
   save_every: count.default(0).describe("steps between checkpoints; 0: only when interrupted"),
 });
