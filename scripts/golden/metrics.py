@@ -28,6 +28,17 @@ def judged(wanted, found):
                 macro_f1=f1_score(wanted, found, average="macro", zero_division=0), matthews=matthews_corrcoef(wanted, found))
 
 
+def several(kinds, n, right):
+    wanted = [[int(dice.random() < 0.4) for _ in range(kinds)] for _ in range(n)]
+    found = [[w if dice.random() < right else 1 - w for w in row] for row in wanted]
+    return judged_several(wanted, found)
+
+
+def judged_several(wanted, found):
+    return dict(wanted=wanted, found=found, accuracy=accuracy_score(wanted, found),
+                **{f"{average}_f1": f1_score(wanted, found, average=average, zero_division=0) for average in ["micro", "macro"]})
+
+
 def scores(x, y):
     return dict(wanted=x, found=y, pearson=pearsonr(x, y).statistic, spearman=spearmanr(x, y).statistic)
 
@@ -70,6 +81,8 @@ record = dict(
     # Without a common 4-gram, smoothing acts; the short text lets the brevity penalty act.
     texts=[texts(said, meant), texts(["the cat sat on a mat today"], [["a cat sat upon the mat"]]), texts(["the cat sat on"], [["the cat sat on the mat all day"]]),
            texts(["no word here is shared"], [["entirely different phrase"]]), texts(["short"], [["short"]])],
+    # The last class of the second is neither wanted nor found.
+    several=[several(4, 60, 0.8), judged_several([[1, 0, 0], [0, 1, 0]], [[1, 1, 0], [0, 1, 0]]), judged_several([[0, 0]], [[0, 0]])],
 )
 out.write_text(json.dumps(record, ensure_ascii=False))
 print(out.stat().st_size, "bytes")

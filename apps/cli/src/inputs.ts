@@ -1,7 +1,7 @@
 /** @file What most commands begin with: a run file and flags, checked and opened. */
 import { dirname } from "node:path";
 import { nearest } from "@graftml/peft";
-import { labelsInRun } from "./data/labels.ts";
+import { classesInRun } from "./data/labels.ts";
 import { refuseProblems, UsageError } from "./errors.ts";
 import { parseFlags } from "./flags.ts";
 import { parseRun, readRunFile, type RunSource } from "./run-file.ts";
@@ -75,8 +75,8 @@ export async function openTrained(given: Given, options: SessionOptions = {}): P
   const parsed = { ...parseRun(given.source), model_dropout: 0 };
   const adapter = typeof parsed.adapter === "string" ? dirname(parsed.adapter) : undefined;
   const folder = given.file === undefined || given.flagged("adapter") ? adapter : parsed.out;
-  const labels = parsed.data.labels ?? (folder === undefined ? undefined : labelsInRun(folder));
-  const run = labels === undefined ? parsed : { ...parsed, data: { ...parsed.data, labels: [...labels] } };
+  const classes = folder === undefined ? {} : classesInRun(folder);
+  const run = { ...parsed, data: { ...classes, ...parsed.data } };
   if (given.file === undefined || given.flagged("adapter")) return openGiven(run, given.source, options);
   const trained = finishedAdapter(run);
   if (trained === undefined)

@@ -51,6 +51,12 @@ const dataSchema = z.strictObject({
     .describe(
       "the classes in the order of their numbers, one alone for a score; by default the model's, or those in data.train",
     ),
+  multi_label: z
+    .boolean()
+    .optional()
+    .describe(
+      "whether a text may have several classes; by default if data.train has lists of them, or the model says so",
+    ),
   shuffle: z.boolean().default(true).describe("false: file order, epoch after epoch"),
   bucket: z.boolean().default(false).describe("rows of like length share a batch: less padding"),
   pack: z

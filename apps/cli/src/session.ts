@@ -14,7 +14,8 @@ import {
 import { loadAdapter } from "@graftml/peft/files";
 import { bitsandbytes } from "@graftml/quant";
 import { GraftError, type Runtime, sameShape, type Shape, sizeOf, type Store } from "@graftml/tensor";
-import { findLabels } from "./data/labels.ts";
+import { multiLabel } from "@graftml/trainer";
+import { findLabels, type GivenLabels } from "./data/labels.ts";
 import type { KeyPath } from "./flags.ts";
 import { localAdapter, localModel } from "./hub/local.ts";
 import { showDownloads } from "./hub/progress.ts";
@@ -47,8 +48,8 @@ export interface Session {
 export interface SessionOptions {
   /** Which adapter takes the place of the one to train: that of a finished run. */
   readonly trained?: string | undefined;
-  /** Labels of the training data, which tell the classes where the run does not. */
-  readonly given?: ReadonlySet<string | number>;
+  /** Training data, whose labels tell the classes where the run does not. */
+  readonly given?: GivenLabels | undefined;
   /** Whether the run is only to be planned: weights that are not on this machine are then not fetched, only described. */
   readonly planned?: boolean;
 }
@@ -60,7 +61,7 @@ export interface SessionOptions {
 export async function openSession(
   run: Run,
   source: RunSource,
-  { trained, given = new Set(), planned = false }: SessionOptions = {},
+  { trained, given = { labels: new Set(), several: false }, planned = false }: SessionOptions = {},
 ): Promise<{ readonly session: Session | undefined; readonly problems: readonly string[] }> {
   const problems: string[] = [];
   const attempt = async <T>(key: KeyPath, open: () => Promise<T>): Promise<T | undefined> => {
@@ -80,19 +81,24 @@ export async function openSession(
     const formats = [bitsandbytes];
     const options = {
       task: run.task,
-      labels: labels?.length ?? null,
+      labels: labels ?? null,
+      multiLabel: run.data.multi_label ?? (given.several ? true : null),
       weights,
       init: planned && init === "pretrained" ? "described" : init,
       dropout,
       seed: train.seed,
       formats,
     } as const;
-    const told = labels === undefined ? run : { ...run, data: { ...run.data, labels: [...labels] } };
     const preparation = await loadPreparation(folder);
     // Of a model on the Hub it is checked whether it can be used before its weights are fetched.
     if (folder !== run.model) await loadModel(folder, { ...options, init: "random" });
     if (options.init === "pretrained") await localModel(run.model, { weights: true, report });
-    return { folder, loaded: await loadModel(folder, options), preparation, run: told };
+    const loaded = await loadModel(folder, options);
+    const told = {
+      ...(labels && { labels: [...labels] }),
+      ...(multiLabel(loaded.model.info) && { multi_label: true }),
+    };
+    return { folder, loaded, preparation, run: { ...run, data: { ...run.data, ...told } } };
   });
   const packages = methodPackages();
   const configured = await configuredMethods(run, source, packages, problems);

@@ -69,7 +69,7 @@ describe("all-MiniLM-L6-v2", () => {
       const read = await firstRows(join(SHARED, "data", file), { columns, layouts }, count * golden.rows);
       const plain = (text: string): readonly number[] => tokenizer!.encode(text, { special: false });
       const encode = ({ text = "", pair, label = "" }: Row): Example =>
-        encodeJudged(pair === undefined ? [text] : [text, pair], [classes[label] ?? Number(label)], {
+        encodeJudged(pair === undefined ? [text] : [text, pair], [classes[String(label)] ?? Number(label)], {
           plain,
           around: tokenizer!.around,
           maxLength: golden.max_length,

@@ -64,6 +64,71 @@ describe("classes of texts", { timeout: 60_000 }, () => {
   });
 });
 
+describe("several classes of a text", { timeout: 60_000 }, () => {
+  const rows = [
+    { text: "a bee", label: ["small", "alive"] },
+    { text: "an egg", label: ["small"] },
+    { text: "a cat", label: ["alive"] },
+    { text: "a sea", label: [] },
+  ];
+  const several = async (train: readonly unknown[] = rows): Promise<string> => {
+    const folder = await project(`task: sequence-classification\n${RUN.replace("dev.csv", "train.jsonl")}`);
+    writeFileSync(join(folder, "train.jsonl"), train.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    return folder;
+  };
+
+  it("are learnt where labels are lists, and travel by name into the merged model", async () => {
+    const folder = await several();
+    const { status, stderr } = await graft(folder, ["train", "run.yaml", ...HOST]);
+    expect(status, stderr).toBe(0);
+    expect(Object.keys(lastEval(folder))).toEqual(["loss", "accuracy", "micro_f1", "macro_f1"]);
+    const run = parse(readFileSync(join(folder, "out/run.yaml"), "utf8")) as { data: Record<string, unknown> };
+    expect(run.data).toMatchObject({ labels: ["alive", "small"], multi_label: true });
+    const merged = await graft(folder, ["merge", "run.yaml", "--out", "merged", ...HOST]);
+    expect(merged.status, merged.stderr).toBe(0);
+    expect(JSON.parse(readFileSync(join(folder, "merged/config.json"), "utf8"))).toMatchObject({
+      problem_type: "multi_label_classification",
+      id2label: { 0: "alive", 1: "small" },
+      label2id: { alive: 0, small: 1 },
+    });
+    const { stdout } = await graft(folder, [
+      "eval",
+      "--model",
+      "merged",
+      "--task",
+      "sequence-classification",
+      "--data.eval",
+      "train.jsonl",
+      "--json",
+      ...HOST,
+    ]);
+    const { base } = JSON.parse(stdout) as { readonly base: Record<string, number> };
+    expect(base["loss"]).toBeCloseTo(lastEval(folder)["loss"]!, 5);
+  });
+
+  it("are refused where a list names none of them, or one twice", async () => {
+    const { status, stderr } = await graft(await several([...rows, { text: "a", label: ["alive", "alive"] }]), [
+      "validate",
+      "run.yaml",
+    ]);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/train\.jsonl:5: the label "alive" is there twice/);
+  });
+});
+
+describe("rows that cannot be used", { timeout: 60_000 }, () => {
+  it.each([
+    ["empty", "a bee\t", /train\.tsv:5: column "label" is empty: the row has no label\. Give it one, or drop the row/],
+    ["none of the classes", "a bee\tgrand", /train\.tsv:5: the label "grand" is none of good, bad/],
+  ])("are found by validate where the label is %s", async (_, row, message) => {
+    const train = `text\tlabel\na bee\tgood\nan egg\tbad\na cat\tgood\n${row}\n`;
+    const folder = await judging(train, "text\tlabel\na gnu\tbad\n");
+    const { status, stderr } = await graft(folder, ["validate", "run.yaml", "--data.labels", "[good, bad]"]);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(message);
+  });
+});
+
 describe("images", { timeout: 60_000 }, () => {
   const vision = {
     model_type: "vit",

@@ -66,6 +66,21 @@ describe("a chat template", () => {
     expect(learnt(tagged, [user("a"), assistant("b")])).toEqual(["a", "b"]);
   });
 
+  it.each([
+    [
+      "with tags",
+      "{% for m in messages %}[{{ m.role }}]{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}",
+    ],
+    [
+      "without",
+      "{% for m in messages %}[{{ m.role }}]{{ m.content }};{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}",
+    ],
+  ])("teaches nothing of the turns that are a prompt, %s", (_, source) => {
+    const turns = [user("a"), assistant("b"), user("c"), assistant("d")];
+    const { text, spans } = chatTemplate(source, {}, "t.json").render(turns, 3);
+    expect(spans.map(([start, end]) => text.slice(start, end).replace(";", ""))).toEqual(["d"]);
+  });
+
   it("is the one called default where a tokenizer has several", () => {
     const several = [
       { name: "tool_use", template: "t" },

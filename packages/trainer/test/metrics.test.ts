@@ -12,10 +12,12 @@ import {
   type TextMetric,
   textMetrics,
 } from "../src/index.ts";
+import { severalFigures } from "../src/metrics/classes.ts";
 
 /** What the usual packages make of these sets. See scripts/golden/metrics.py. */
 const golden = JSON.parse(readFileSync(join(import.meta.dirname, "golden/metrics.json"), "utf8")) as {
   readonly classes: readonly (Record<"wanted" | "found", readonly number[]> & Record<string, number>)[];
+  readonly several: readonly (Record<"wanted" | "found", readonly (readonly number[])[]> & Record<string, number>)[];
   readonly scores: readonly (Record<"wanted" | "found", readonly number[]> & Record<string, number>)[];
   readonly spans: readonly (Record<"wanted" | "found", readonly (readonly string[])[]> & Record<string, number>)[];
   readonly texts: readonly ({
@@ -30,6 +32,13 @@ describe("figures of classes", () => {
     expect(f1(wanted, found, 1)).toBeCloseTo(theirs["f1"]!, 12);
     expect(macroF1(wanted, found)).toBeCloseTo(theirs["macro_f1"]!, 12);
     expect(matthews(wanted, found)).toBeCloseTo(theirs["matthews"]!, 12);
+  });
+});
+
+describe("figures of rows that may have several classes", () => {
+  it.each(golden.several)("are those of scikit-learn (%#)", ({ wanted, found, ...theirs }) => {
+    const ours = severalFigures(wanted, found);
+    for (const name of ["accuracy", "micro_f1", "macro_f1"]) expect(ours[name]).toBeCloseTo(theirs[name]!, 12);
   });
 });
 

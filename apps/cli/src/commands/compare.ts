@@ -55,7 +55,7 @@ export const compare: Command = async (io, args, options) => {
   const bench: Bench = { io, records, device, command: [called, "compare", ...again.map(quoted)].join(" ") };
   for (const { entry, runs } of plans)
     for (const cell of runs(entry.rates[0] ?? fallback).slice(0, 1)) {
-      const session = await openGiven(cell.run, cell.source, { given: records.train.labels });
+      const session = await openGiven(cell.run, cell.source, { given: records.train });
       if (session.trained === undefined)
         throw new UsageError(`${source.where(entry.at)}: ${entry.title} trains nothing.`);
       refuseUnlearnt(examplesOf(session, records).rows, run.data);

@@ -17,7 +17,7 @@ export const evaluateData: Command = async (io, args, options) => {
   const given = readGiven(args);
   const files = needed(parseRun(given.source).data.eval, "data.eval", given);
   const records = await readRecords(parseRun(given.source), ["eval"]);
-  const session = await openTrained(given, { given: records.eval.labels });
+  const session = await openTrained(given, { given: records.eval });
   const { run, loaded, stack } = session;
   const { heldOut: rows } = examplesOf(session, records);
   const { runtime } = await openRuntime(deviceOf(options), run.train.device_memory);

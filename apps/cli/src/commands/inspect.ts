@@ -25,7 +25,7 @@ export const inspect: Command = async (io, args, options) => {
   const given = readGiven(args);
   const parsed = parseRun(given.source);
   const records = await readRecords(parsed);
-  const session = await openGiven(parsed, given.source, { given: records.train.labels, planned: true });
+  const session = await openGiven(parsed, given.source, { given: records.train, planned: true });
   const { run, loaded, stack } = session;
   if (options["tokens"] === true) return inspectTokens(io, session, records, countOf(options), given);
   if (options["memory"] !== undefined) return inspectMemory(io, session, records, limitOf(options), given);
@@ -68,7 +68,7 @@ export const inspect: Command = async (io, args, options) => {
         paint("green", row.methods.join(" + "), process.stdout),
       ]),
     ]),
-    ...firstOf(data.rows, SHOWN_ROWS).map((row) => showTokens(row, loaded.tokenizer, run.data.labels)),
+    ...firstOf(data.rows, SHOWN_ROWS).map((row) => showTokens(row, loaded.tokenizer, run.data)),
   ];
   finish(
     io,
@@ -93,7 +93,7 @@ function inspectTokens(io: Io, session: Session, records: SplitRecords, count: n
   finish(
     io,
     { rows: shown.map(({ ids, labels, origin }) => ({ origin, ids, labels })) },
-    shown.map((row) => showTokens(row, loaded.tokenizer, run.data.labels)).join("\n\n"),
+    shown.map((row) => showTokens(row, loaded.tokenizer, run.data)).join("\n\n"),
   );
 }
 

@@ -3,20 +3,21 @@ import type { TextTokenizer } from "@graftml/models";
 import { IGNORE } from "@graftml/tensor";
 import type { Example } from "@graftml/trainer";
 import { paint } from "../io.ts";
+import type { Run } from "../schema.ts";
 
 /**
  * A row's tokens: those that are learnt in colour, or in brackets where there is no colour. What is learnt of the row as a
  * whole, its class, score or target, stands below.
- * @param names of the classes, where the task has some; one alone stands for a score.
+ * @param classes their names, where the task has some; one alone stands for a score. And whether a text may have several.
  */
 export function showTokens(
   { ids, labels, origin }: Example,
   tokenizer: TextTokenizer | null,
-  names: readonly string[] = [],
+  { labels: names = [], multi_label: several = false }: Pick<Run["data"], "labels" | "multi_label"> = {},
 ): string {
   const piece = (id: number): string =>
     JSON.stringify(tokenizer?.decode([id], { special: true }) ?? String(id)).slice(1, -1) || "·";
-  const byToken = labels.length === ids.length;
+  const byToken = labels.length === ids.length && !several;
   const learns = (i: number): boolean => byToken && (labels[i] ?? IGNORE) !== IGNORE;
   const plain = paint("cyan", "x", process.stdout) === "x";
   const shown = ids.map((id, i) => {
@@ -27,8 +28,9 @@ export function showTokens(
   const learnt = ids.filter((_, i) => learns(i)).length;
   const told = byToken ? `, ${learnt} learnt (${plain ? "in brackets" : "in colour"})` : "";
   const joined = (pieces: readonly string[]): string => pieces.join(paint("dim", "|", process.stdout));
-  const whole =
-    names.length === 0
+  const whole = several
+    ? names.filter((_, i) => labels[i] === 1)
+    : names.length === 0
       ? labels.map(piece)
       : labels.map((label) => (names.length > 1 ? names[label] : undefined) ?? String(label));
   return [

@@ -28,7 +28,7 @@ export const train: Command = async (io, args, options) => {
   const run =
     train.epochs === undefined ? { ...parsed, train: { ...train, steps: train.steps ?? DEFAULT_STEPS } } : parsed;
   const records = await readRecords(run);
-  const session = await openGiven(run, given.source, { given: records.train.labels });
+  const session = await openGiven(run, given.source, { given: records.train });
   if (session.trained === undefined)
     throw new UsageError(
       `${given.source.where(["methods"])}: nothing is trained: give methods, or an adapter that is not frozen.`,

@@ -3,7 +3,7 @@ import type { Turn } from "@graftml/models";
 import { nearest } from "@graftml/peft";
 import { UsageError } from "../errors.ts";
 import { imageIn } from "./image.ts";
-import type { Columns, Entry, Part, Parts } from "./row.ts";
+import type { Columns, Entry, Part, Parts, Row } from "./row.ts";
 
 /** Parts that make an example together, such as prompt and completion. */
 export type Layout = readonly Part[];
@@ -67,37 +67,62 @@ const cells: { readonly [P in Part]: Cell<P> } = {
   completion: text,
   source: text,
   target: text,
-  label: (value, where) => number(value) ?? text(value, where),
-  messages: (value, where) => list(value, where, "turns").map((turn, i) => message(turn, `${where}[${i}]`)),
+  label: (value, where) =>
+    Array.isArray(value) ? value.map((one, i) => scalar(one, `${where}[${i}]`)) : scalar(value, where),
+  messages: turnsOf,
   tokens: (value, where) => list(value, where, "words").map((word, i) => text(word, `${where}[${i}]`)),
-  tags: (value, where) => list(value, where, "tags").map((tag, i) => number(tag) ?? text(tag, `${where}[${i}]`)),
+  tags: (value, where) => list(value, where, "tags").map((tag, i) => scalar(tag, `${where}[${i}]`)),
   image: (value, where, file) => imageIn(value, file, where),
 };
 
+/** What is the same for all records of a file. */
+interface FileFacts {
+  /** Its path: paths of images are relative to it. */
+  readonly path: string;
+  readonly columns: Columns;
+  /** Columns of its first record. */
+  readonly names: readonly string[];
+}
+
 /**
  * The parts of a record.
- * @param file path of the data file: paths of images are relative to it.
  * @throws {UsageError} if a column is missing or holds something else.
  */
-export async function partsOf(
-  entry: Entry,
-  columns: Columns,
-  file: string,
-): Promise<{ readonly [P in Part]?: Parts[P] }> {
+export async function partsOf(entry: Entry, file: FileFacts): Promise<Omit<Row, "origin" | "running">> {
+  const chat = chatOf(entry, file);
+  if (chat !== undefined) return chat;
   const parts: [string, unknown][] = [];
-  for (const [part, column] of Object.entries(columns))
-    if (column !== undefined)
-      // Columns have the keys of parts, of which each has its cell.
-      parts.push([
-        part,
-        await cells[part as Part](valueOf(entry, column), `${entry.origin}: column "${column}"`, file),
-      ]);
+  for (const [part, column] of Object.entries(file.columns)) {
+    if (column === undefined) continue;
+    const value = valueOf(entry, column, file);
+    const where = whereOf(entry, column);
+    if (part === "label" && (value === null || value === ""))
+      throw new UsageError(`${where} is empty: the row has no label. Give it one, or drop the row.`);
+    // Columns have the keys of parts, of which each has its cell.
+    parts.push([part, await cells[part as Part](value, where, file.path)]);
+  }
   return Object.fromEntries(parts);
 }
 
-function valueOf({ values, origin }: Entry, column: string | number): unknown {
+/** A prompt and a completion that are turns, as TRL has them: one chat, of which the completion is learnt. */
+function chatOf(entry: Entry, file: FileFacts): Pick<Row, "messages" | "asked"> | undefined {
+  const { prompt, completion } = file.columns;
+  if (prompt === undefined || completion === undefined) return undefined;
+  const [asked, answer] = [prompt, completion].map((column) => valueOf(entry, column, file));
+  if (!Array.isArray(asked) && !Array.isArray(answer)) return undefined;
+  const turns = turnsOf(asked, whereOf(entry, prompt));
+  return { messages: [...turns, ...turnsOf(answer, whereOf(entry, completion))], asked: turns.length };
+}
+
+const whereOf = ({ origin }: Entry, column: string | number): string => `${origin}: column "${column}"`;
+
+function valueOf({ values, origin }: Entry, column: string | number, { names }: FileFacts): unknown {
   const value = values[column];
   if (value !== undefined) return value;
+  if (names.includes(String(column)))
+    throw new UsageError(
+      `${origin}: the row has no column "${column}", which the first row of the file has. Add it, or drop the row.`,
+    );
   const known = Object.keys(values);
   const near = nearest(String(column), known);
   throw new UsageError(
@@ -108,6 +133,8 @@ function valueOf({ values, origin }: Entry, column: string | number): unknown {
 /** A number; Parquet's are often of 64 bits. */
 const number = (value: unknown): number | undefined =>
   typeof value === "number" ? value : typeof value === "bigint" ? Number(value) : undefined;
+
+const scalar = (value: unknown, where: string): string | number => number(value) ?? text(value, where);
 
 function text(value: unknown, where: string): string {
   if (typeof value === "string") return value;
@@ -131,6 +158,10 @@ function list(value: unknown, where: string, of: string): readonly unknown[] {
 
 /** Roles of ShareGPT's chats, whose turns are { from, value }, by the names of all others. */
 const roles: Readonly<Record<string, string>> = { human: "user", gpt: "assistant" };
+
+function turnsOf(value: unknown, where: string): readonly Turn[] {
+  return list(value, where, "turns").map((turn, i) => message(turn, `${where}[${i}]`));
+}
 
 function message(turn: unknown, where: string): Turn {
   if (typeof turn !== "object" || turn === null)

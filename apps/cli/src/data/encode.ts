@@ -12,12 +12,13 @@ import {
   type Encoding,
   type Example,
   lazyRows,
+  multiLabel,
   type Rows,
 } from "@graftml/trainer";
 import { UsageError } from "../errors.ts";
 import { showFile } from "../io.ts";
 import type { Run } from "../schema.ts";
-import { numbersOf } from "./labels.ts";
+import { hasEach, numbersOf } from "./labels.ts";
 import type { Records } from "./records.ts";
 import type { Row } from "./row.ts";
 import { openSpool } from "./spool.ts";
@@ -30,6 +31,8 @@ export interface Encoder {
   readonly maxLength: number;
   /** Names of the classes. */
   readonly labels: readonly string[];
+  /** Whether a text may have several of them. */
+  readonly several: boolean;
 }
 
 /** How rows of a task become examples. */
@@ -57,7 +60,8 @@ const encoders: Readonly<Record<string, TaskEncoder>> = {
     row: (row, encoder) => {
       const { text = "", pair, origin } = row;
       const texts = pair === undefined ? [text] : [text, pair];
-      return encodeJudged(texts, numbersOf(row, encoder.labels), { ...framing(encoder), origin });
+      const labels = (encoder.several ? hasEach : numbersOf)(row, encoder.labels);
+      return encodeJudged(texts, labels, { ...framing(encoder), origin });
     },
   },
   "token-classification": {
@@ -95,7 +99,13 @@ function encoderOf(
       `${join(folder, "tokenizer.json")} is missing: without it texts cannot be turned into tokens.`,
     );
   const maxLength = Math.min(data.max_length, model.info.maxLength);
-  return { tokenizer, end: tokenizer.eos ?? eos[0] ?? null, maxLength, labels: data.labels ?? [] };
+  return {
+    tokenizer,
+    end: tokenizer.eos ?? eos[0] ?? null,
+    maxLength,
+    labels: data.labels ?? [],
+    several: multiLabel(model.info),
+  };
 }
 
 /**
@@ -157,7 +167,10 @@ export function refuseUnlearnt(
   );
 }
 
-function encodeLanguage({ text = "", prompt, completion = "", messages, origin }: Row, encoder: Encoder): Example {
+function encodeLanguage(
+  { text = "", prompt, completion = "", messages, asked, origin }: Row,
+  encoder: Encoder,
+): Example {
   const { tokenizer, end } = encoder;
   const options: Encoding = { ...encoding(encoder), origin };
   const decode = (ids: readonly number[]): string => tokenizer.decode(ids, { special: true });
@@ -168,7 +181,7 @@ function encodeLanguage({ text = "", prompt, completion = "", messages, origin }
       `${origin}: the model's tokenizer has no chat template, so nobody can say how chats are written. Add chat_template.jinja to its folder, or give prompt and completion.`,
     );
   try {
-    const { text, spans, ended } = tokenizer.chat.render(messages);
+    const { text, spans, ended } = tokenizer.chat.render(messages, asked);
     // The template has written the special tokens itself.
     const plain = (text: string): readonly number[] => tokenizer.encode(text, { special: false });
     return encodeSpans(text, spans, { ...options, encode: plain, decode, end: ended ? null : end });

@@ -18,6 +18,8 @@ const files = {
   "sts.csv": 'MSRvid\t5.0\tA plane.\t"A" plane, too.\nMSRvid\t1.5\tA man.\tA dog, big.\textra\n',
   "pairs.jsonl": '{"prompt":"1+1=","completion":"2"}\n',
   "chat.jsonl": '{"messages":[{"role":"user","content":"Hi","name":"x"},{"role":"assistant","content":null}]}\n',
+  "asked.jsonl": '{"prompt":[{"role":"user","content":"Hi"}],"completion":[{"role":"assistant","content":"Ho"}]}\n',
+  "several.jsonl": '{"text":"one","label":["a",2]}\n{"text":"two","label":[]}\n',
   "shared.jsonl": '{"conversations":[{"from":"human","value":"Hi"},{"from":"gpt","value":"Ho"}]}\n',
   "a.txt": "running\n\ntext\n",
   "a.conllu":
@@ -116,6 +118,30 @@ describe("data files", () => {
         },
       ],
     ],
+    [
+      "asked.jsonl",
+      undefined,
+      tasks.text,
+      [
+        {
+          messages: [
+            { role: "user", content: "Hi" },
+            { role: "assistant", content: "Ho" },
+          ],
+          asked: 1,
+          origin: "asked.jsonl:1",
+        },
+      ],
+    ],
+    [
+      "several.jsonl",
+      undefined,
+      tasks.pairs,
+      [
+        { text: "one", label: ["a", 2], origin: "several.jsonl:1" },
+        { text: "two", label: [], origin: "several.jsonl:2" },
+      ],
+    ],
     ["a.txt", undefined, tasks.text, [{ text: "running\n\ntext\n", origin: "a.txt", running: "first" }]],
     [
       "a.conllu",
@@ -179,6 +205,12 @@ describe("broken data files", () => {
     ["a broken line", "b.jsonl", '{"text":"one"}\n{"text":\n', /b\.jsonl:2: not JSON: /],
     ["a line that is no object", "b.jsonl", "[1]\n", /b\.jsonl:1: a row is an object of columns/],
     ["a column without a text", "b.jsonl", '{"text":null}\n', /b\.jsonl:1: column "text" holds null, not a text\.$/],
+    [
+      "a row without a column that others have",
+      "b.jsonl",
+      '{"text":"one"}\n{}\n',
+      /b\.jsonl:2: the row has no column "text", which the first row of the file has\. Add it, or drop the row\.$/,
+    ],
     ["a row with too few columns", "b.csv", "text,n\na,1\nb\n", /b\.csv:3: .*columns length is 2, got 1/],
     ["a quote that does not end", "b.csv", 'text\n"a\nb\n', /b\.csv:\d: Quote Not Closed/],
     ["two columns of one name", "b.csv", "text,text\na,b\n", /b\.csv:1: two columns are called "text"\.$/],

@@ -62,13 +62,16 @@ export async function* readRows(files: string | readonly string[], { columns, la
     const shown = showFile(path);
     const reader = readerOf(path);
     if (reader === undefined) throw new UsageError(refusedType(path) ?? shown);
-    let chosen: Columns | undefined;
+    let first: { readonly names: readonly string[]; readonly columns: Columns } | undefined;
     for await (const entry of reader({ path, shown, headless })) {
-      chosen ??= columns ?? inferColumns(Object.keys(entry.values), layouts, shown);
-      const { origin, running } = entry;
-      yield { ...(await partsOf(entry, chosen, path)), origin, ...(running && { running }) };
+      const { values, origin, running } = entry;
+      if (first === undefined) {
+        const names = Object.keys(values);
+        first = { names, columns: columns ?? inferColumns(names, layouts, shown) };
+      }
+      yield { ...(await partsOf(entry, { path, ...first })), origin, ...(running && { running }) };
     }
-    if (chosen === undefined) throw new UsageError(`${shown} has no rows.`);
+    if (first === undefined) throw new UsageError(`${shown} has no rows.`);
   }
 }
 

@@ -8,6 +8,8 @@ import { openSpool } from "./spool.ts";
 export interface Records extends Rows<Row> {
   /** The labels and tags that they have, each once. */
   readonly labels: ReadonlySet<string | number>;
+  /** Whether a row has a list of labels, so that it may have several. */
+  readonly several: boolean;
   /** Where the first stretch of running text stands, if there is one. */
   readonly running: string | undefined;
 }
@@ -17,11 +19,13 @@ export async function gather(rows: AsyncIterable<Row> | Iterable<Row>, most = In
   const spool = openSpool<Row>();
   const labels = new Set<string | number>();
   let running: string | undefined;
+  let several = false;
   for await (const row of rows) {
     spool.add(row);
     for (const value of valuesOf(row)) if (labels.size <= MOST_LABELS) labels.add(value);
+    several ||= Array.isArray(row.label);
     if (row.running !== undefined) running ??= row.origin;
     if (spool.length >= most) break;
   }
-  return Object.assign(spool, { labels, running });
+  return Object.assign(spool, { labels, several, running });
 }

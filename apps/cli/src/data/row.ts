@@ -6,8 +6,8 @@ export interface Parts {
   readonly text: string;
   /** The second text of a pair. */
   readonly pair: string;
-  /** A class by name or number, or a score. */
-  readonly label: string | number;
+  /** A class by name or number, or a score; a list where a text may have several classes, or none. */
+  readonly label: string | number | readonly (string | number)[];
   readonly prompt: string;
   readonly completion: string;
   readonly messages: readonly Turn[];
@@ -28,6 +28,8 @@ export type Columns = { readonly [P in Part]?: string | number | undefined };
 export type Row = { readonly [P in Part]?: Parts[P] } & {
   /** Where it stands, for messages: "train.jsonl:17". */
   readonly origin: string;
+  /** How many turns of `messages` are a prompt, of which nothing is learnt; absent: none. */
+  readonly asked?: number;
   /**
    * Set where `text` is a stretch of running text, to be cut into as many examples as it fills: "first" where a file begins,
    * "next" where the stretch before it goes on.
