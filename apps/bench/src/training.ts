@@ -1,7 +1,14 @@
 /** @file One training step of a model with methods as a contender: the trainer's own traced functions, on random data. */
 import { buildModel, families, randomBase } from "@graftml/models";
 import { adapt, type Adapted, declareAdapter, declareBase, type TokenBatch } from "@graftml/peft";
-import { type DeviceRuntime, type MemoryPlan, type ProfileRow, type Source, sizeOf } from "@graftml/tensor";
+import {
+  type DeviceRuntime,
+  type MemoryPlan,
+  type Precision,
+  type ProfileRow,
+  type Source,
+  sizeOf,
+} from "@graftml/tensor";
 import {
   adamw,
   declareTraining,
@@ -36,6 +43,7 @@ export async function trainingStep(
   name: string,
   { config, task, rows }: Yardstick,
   methods: readonly Adapted[],
+  precision: Precision = "f32",
 ): Promise<TrainingStep> {
   const model = buildModel(config, { task: task.name });
   const family = families.find((f) => f.type === model.info.type);
@@ -46,7 +54,7 @@ export async function trainingStep(
   const adapter = adapt(model, methods);
   const optimizer = adamw();
   const buckets = declareTraining(store, declareAdapter(store, adapter, base, { seed: 0 }), optimizer);
-  const setting = { runtime, store, model, adapters: [adapter], task, batchSize: rows.length };
+  const setting = { runtime, store, model, adapters: [adapter], task, batchSize: rows.length, precision };
   const shape = shapeFor(setting, factsOf(setting, adapter.layers), rows);
   const program = await runtime.compile(store, (trace) => {
     const { loss } = traceGradients(trace, setting, adapter.layers, shape, buckets, { accumulating: false });

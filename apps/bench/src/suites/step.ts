@@ -1,8 +1,9 @@
 /** @file Suite `step`: a training step by method, its memory planned and allocated; `peers`: the same step elsewhere. */
 import { lora } from "@graftml/lora";
+import type { Adapted } from "@graftml/peft";
 import { quant } from "@graftml/quant";
 import { full, top } from "@graftml/surgical";
-import { type DeviceRuntime, deviceRuntime, requestDevice } from "@graftml/tensor";
+import { type DeviceRuntime, deviceRuntime, type Precision, requestDevice } from "@graftml/tensor";
 import { gptYardstick, MEDIUM } from "../gpt.ts";
 import { alternate } from "../measure.ts";
 import { jaxStep } from "../peers/jax.ts";
@@ -13,23 +14,28 @@ import { type TrainingStep, trainingStep } from "../training.ts";
 const MIB = 2 ** 20;
 const total = (bytes: Readonly<Record<string, number>>): number => Object.values(bytes).reduce((a, b) => a + b, 0);
 
-const variants = [
+const everywhere = lora({ rank: 8, alpha: 16, target: "all-linear" });
+const onFourBits = [quant({ double_quant: true }), everywhere];
+const variants: readonly {
+  readonly name: string;
+  readonly methods: readonly Adapted[];
+  readonly precision?: Precision;
+}[] = [
   { name: "full", methods: [full()] },
   { name: "top 1 block", methods: [top({ layers: 1 })] },
   { name: "lora r 8, q and v", methods: [lora({ rank: 8, alpha: 16 })] },
-  { name: "lora r 8, all linears", methods: [lora({ rank: 8, alpha: 16, target: "all-linear" })] },
-  {
-    name: "the same on a base in nf4",
-    methods: [quant({ double_quant: true }), lora({ rank: 8, alpha: 16, target: "all-linear" })],
-  },
-] as const;
+  { name: "lora r 8, all linears", methods: [everywhere] },
+  { name: "the same in f16", methods: [everywhere], precision: "f16" },
+  { name: "in f32 on a base in nf4", methods: onFourBits },
+  { name: "the same in f16", methods: onFourBits, precision: "f16" },
+];
 
 /** Milliseconds a step, trainable parameters, and memory as planned and as allocated, each in a runtime of its own. */
 export async function step(): Promise<Report> {
   const opened: { readonly runtime: DeviceRuntime; readonly contender: TrainingStep }[] = [];
-  for (const { name, methods } of variants) {
+  for (const { name, methods, precision } of variants) {
     const runtime = deviceRuntime(await requestDevice());
-    opened.push({ runtime, contender: await trainingStep(runtime, name, gptYardstick(MEDIUM), methods) });
+    opened.push({ runtime, contender: await trainingStep(runtime, name, gptYardstick(MEDIUM), methods, precision) });
   }
   const timings = await alternate(
     opened.map((o) => o.contender),
