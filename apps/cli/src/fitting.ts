@@ -72,6 +72,7 @@ function savings({ weights, methods, data, train }: Run): readonly Change[] {
   const lengths: number[] = [];
   for (let n = data.max_length >> 1; n >= SHORTEST; n >>= 1) lengths.push(n);
   return [
+    ...(train.paged_optimizer ? [] : [{ name: "paged_optimizer", keys: { train: { paged_optimizer: true } } }]),
     ...(weights === "f16" ? [] : [{ name: "weights", value: "f16", keys: { weights: "f16" } } as const]),
     { name: FOUR_BITS.name, value: "nf4, double", keys: { methods: [FOUR_BITS, ...methods] } },
     ...(optimizer !== undefined && optimizer in optimizers
@@ -94,9 +95,10 @@ function batches({ train: { batch_size: size, accumulate } }: Run): readonly (Ch
 }
 
 /**
- * Looks for settings that fit. First come those that change no result: recomputed activations, then smaller batches with
- * the same rows in a step. Then weights in fewer bits, an optimizer in fewer bits, shorter rows, each with both of the
- * first. What saves nothing is left out, and so is what cannot fit whatever its activations take.
+ * Looks for settings that fit. First come those that change no result: recomputed activations, smaller batches with the same
+ * rows in a step, moments that leave the device when they must. Then weights in fewer bits, moments in fewer bits, shorter rows,
+ * each with the first two. What saves nothing is left out, and so is what cannot fit whatever its activations take. In the end
+ * what is not needed is taken back.
  *
  * @param plan bytes that the run needs with some settings changed; null if they cannot stand together.
  */
@@ -117,6 +119,19 @@ export async function findFit(
   const end = (chosen: Candidate | null): Fit => ({ limit, candidates, chosen });
   const checkpoints = run.train.checkpoint_activations ? [] : [CHECKPOINTS];
 
+  /** Takes back, one after another, what is not needed for the rest to fit. */
+  const settle = async (found: Candidate, changes: readonly Change[], needless: readonly Change[]): Promise<Fit> => {
+    let [chosen, kept] = [found, changes];
+    for (const change of needless) {
+      const rest = kept.filter((other) => other !== change);
+      const without = await tried(...rest);
+      if (without?.fits !== true) continue;
+      [chosen, kept] = [without, rest];
+      candidates.push(without);
+    }
+    return end(chosen);
+  };
+
   const asItIs = await tried();
   if (asItIs === null) return end(null);
   candidates.push(asItIs);
@@ -124,27 +139,22 @@ export async function findFit(
   let kept: readonly Change[] = [];
   let least = Infinity;
   for (const saving of [null, ...savings(run)]) {
-    const here = saving === null ? kept : [...kept.filter(({ name }) => name !== saving.name), saving];
-    const recomputed: Candidate | null =
-      saving === null && checkpoints.length === 0 ? asItIs : await tried(...here, ...checkpoints);
+    const before = kept.filter(({ name }) => name !== saving?.name);
+    const here = saving === null ? [] : [...before, saving];
+    const changes = [...here, ...checkpoints];
+    const recomputed: Candidate | null = changes.length === 0 ? asItIs : await tried(...changes);
     if (recomputed === null || recomputed.total >= least) continue;
     [kept, least] = [here, recomputed.total];
     if (recomputed !== asItIs) candidates.push(recomputed);
-    if (recomputed.fits) {
-      // What saves more may make recomputing needless.
-      const direct = saving === null || checkpoints.length === 0 ? null : await tried(...here);
-      if (direct?.fits !== true) return end(recomputed);
-      candidates.push(direct);
-      return end(direct);
-    }
+    if (recomputed.fits) return settle(recomputed, changes, saving === null ? [] : [...checkpoints, ...before]);
     // Fewer rows save at most their share of the activations.
     const { activations = 0 } = recomputed.plan;
     for (const { share, ...smaller } of batches(run)) {
       if (recomputed.total - activations * (1 - share) > limit) continue;
-      const candidate = await tried(...here, ...checkpoints, smaller);
+      const candidate = await tried(...changes, smaller);
       if (candidate === null) continue;
       candidates.push(candidate);
-      if (candidate.fits) return end(candidate);
+      if (candidate.fits) return settle(candidate, [...changes, smaller], before);
     }
   }
   return end(null);
