@@ -44,6 +44,13 @@ describe("training on the device", () => {
     },
   );
 
+  it("tells what the interpreter tells in half precision, but for values that round the other way", async () => {
+    const how = { precision: "f16" } as const;
+    const [got, want] = [await outcome(runtime, how), await outcome(hostRuntime(), how)];
+    want.losses.forEach((loss, i) => expect(Math.abs(got.losses[i]! / loss - 1)).toBeLessThan(1e-4));
+    want.norms.forEach((norm, i) => expect(Math.abs(got.norms[i]! / norm - 1)).toBeLessThan(1e-3));
+  });
+
   it("gives the same bits again", async () => {
     expect(await outcome(runtime)).toEqual(await outcome(runtime));
   });
