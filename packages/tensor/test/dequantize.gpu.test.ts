@@ -73,3 +73,21 @@ describe.each(encodings)("$name", (encoding) => {
     });
   });
 });
+
+describe("codes that are larger than a binding", () => {
+  const target = { ...device.lanes, maxBinding: 16 * 1024 };
+  const [, byBlocks, , byRows] = encodings;
+  it.each([
+    ["nt", byBlocks!],
+    ["nn", byBlocks!],
+    ["nn", byRows!],
+  ] as const)("are cut in layout %s, and each part finds its scales", async (layout, encoding) => {
+    const [M, N, K] = layout === "nt" ? [4, 1024, 64] : [4, 64, 1024];
+    const decode = { shape: layout === "nt" ? ([N, K] as const) : ([K, N] as const), encoding };
+    const codes = codesOf(decode);
+    const a = { shape: [M, K], values: noise([M, K], 4) };
+    const attrs = { layout, decode, parts: codes.length };
+    expect(await kernelError(device, target, decodingMatmul, [a, ...codes], attrs)).toBeLessThan(1e-5);
+    expect(await kernelError(device, target, dequantizeOp, codes, decode)).toBeLessThanOrEqual(1e-7);
+  });
+});

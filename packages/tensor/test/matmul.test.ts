@@ -1,11 +1,14 @@
 /** @file How matrix products are lowered: what texts depend on, and what bindings hold. */
 import { describe, expect, test } from "vitest";
 import type { DType } from "../src/dtype.ts";
+import { bitsOf, codeLengths, type Encoding } from "../src/encoding.ts";
 import { DeviceError, ShapeError } from "../src/errors.ts";
 import { matmulLowering } from "../src/kernels/matmul.ts";
 import type { Target } from "../src/kernels/target.ts";
+import { decodingMatmul } from "../src/ops/dequantize.ts";
 import type { MatmulLayout } from "../src/ops/linear.ts";
 import type { Lowering } from "../src/ops/op.ts";
+import type { Aval } from "../src/shape.ts";
 
 const MIB = 2 ** 20;
 const lanes: Target = { family: "lanes", subgroup: 8, maxBinding: 128 * MIB, maxWorkgroups: 65_535 };
@@ -71,6 +74,43 @@ describe.each(["nn", "nt", "tn"] as const)("matmul %s", (layout) => {
         .dispatches.filter((d) => d.kernel.label !== "matmul sum")
         .reduce((sum, d) => sum + (d.cost?.flops ?? 0), 0);
     expect(flops({ ...lanes, maxBinding: MIB / 4 })).toBe(2 * 640 * 320 * 960);
+  });
+});
+
+describe.each(["nn", "nt"] as const)("matmul %s with codes", (layout) => {
+  const table = Array.from({ length: 16 }, (_, i) => i);
+  test.each<Encoding>([
+    { name: "four bits", table, block: 64, nested: null },
+    { name: "eight bits by rows", table: null, block: null, nested: null },
+  ])("binds no more of them than a binding holds, from the beginning of a block on ($name)", (encoding) => {
+    for (const [rows, columns] of [
+      [5000, 1001],
+      [4096, 1024],
+      [70_000, 43],
+    ] as const) {
+      const decode = { shape: [rows, columns] as const, encoding };
+      const [M, N, K] = layout === "nt" ? [3, rows, columns] : [3, columns, rows];
+      const { codes, scales } = codeLengths(decode);
+      const attrs = { layout, decode, parts: 2 };
+      const inputs: readonly Aval[] = [
+        { shape: [M, K], dtype: "f32" },
+        { shape: [codes], dtype: "u32" },
+        { shape: [scales], dtype: "f32" },
+      ];
+      const spec = { inputs, outputs: [{ shape: [M, N], dtype: "f32" as const }], attrs };
+      const { dispatches } = decodingMatmul.kernel(spec, { ...lanes, maxBinding: MIB });
+      const parts = dispatches.flatMap((d) => d.operands.filter(({ of, index }) => of === "input" && index === 1));
+      const row = (columns * bitsOf(encoding)) / 8;
+      expect(parts.length).toBeGreaterThan(1);
+      expect(parts.reduce((n, { size = 0 }) => n + size, 0)).toBeGreaterThanOrEqual(row * rows);
+      for (const { offset = 0, size = Infinity } of parts) {
+        expect(size).toBeLessThanOrEqual(MIB);
+        expect(offset % 256).toBe(0);
+        expect(offset % row).toBe(0);
+        expect(((offset / row) * columns) % (encoding.block ?? 1)).toBe(0);
+        expect(offset + size).toBeLessThanOrEqual(4 * codes);
+      }
+    }
   });
 });
 

@@ -39,22 +39,23 @@ export interface CodesText {
   scale(flat: string, row: string): string;
 }
 
-/** The text that decodes operand `name`. */
+/** The text that decodes operand `name`; `sizes.scale0` is the number of the scale of the first codes that are bound. */
 export function codesText(name: string, encoding: Encoding, sharing: Sharing): CodesText {
   const { table, nested, block } = encoding;
   const lookup = table === null ? { declarations: "", prepare: "" } : lookupText(name, sharing);
   const scale =
     nested === null
-      ? `return ${name}Scales[block];`
+      ? `return ${name}Scales[number];`
       : wgsl`
-          let code = extractBits(${name}Scales[block / 4u], block % 4u * 8u, 8u);
-          let own = ${name}Table[${table === null ? 0 : TABLE}u + code] * ${name}Nested[1u + block / ${nested.block}u];
+          let code = extractBits(${name}Scales[number / 4u], number % 4u * 8u, 8u);
+          let own = ${name}Table[${table === null ? 0 : TABLE}u + code] * ${name}Nested[1u + number / ${nested.block}u];
           return own + ${name}Nested[0];`;
   return {
     declarations: wgsl`
       ${lookup.declarations}
       ${loads(name, encoding)}
       fn ${name}ScaleOf(block: u32) -> f32 {
+        let number = sizes.scale0 + block;
         ${scale}
       }`,
     prepare: lookup.prepare,

@@ -1,6 +1,7 @@
 /** @file Which kernel computes a block of a matrix product: by adapter, layout, shape and alignment. */
 import type { Encoding } from "../encoding.ts";
 import type { MatmulLayout } from "../ops/linear.ts";
+import type { Rows, Span } from "./cuts.ts";
 import { type LanesTile, lanesText } from "./matmul-lanes.ts";
 import { type Formats, type Loader, type Reading, widthFor } from "./matmul-parts.ts";
 import { type SharedTile, tilesText } from "./matmul-tiles.ts";
@@ -11,14 +12,13 @@ import type { Target } from "./target.ts";
 export type Axis = "M" | "N" | "K";
 
 /** An operand as it lies in memory, row after row. */
-export interface Matrix {
+export interface Matrix extends Rows {
   /** The axes that its rows and its columns are. */
   readonly rows: Axis;
   readonly columns: Axis;
-  /** Elements of a row, bytes of an element and of a row, and how they are read. */
+  /** Elements of a row, bytes of an element, and how they are read. */
   readonly ld: number;
   readonly bytes: number;
-  readonly rowBytes: number;
   readonly loader: Loader;
 }
 
@@ -36,14 +36,6 @@ export interface Product {
   readonly ldc: number;
   /** Products of these sizes side by side. */
   readonly items: number;
-}
-
-/** The part [start, start + length) of an axis. */
-export interface Span {
-  readonly start: number;
-  readonly length: number;
-  /** Whether it is less than the axis. */
-  readonly cut: boolean;
 }
 
 /** What one dispatch computes: some of the rows and columns, and some of the terms of their sums. */

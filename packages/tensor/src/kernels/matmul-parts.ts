@@ -106,11 +106,14 @@ export const sidesOf = (tile: { readonly rows: number; readonly columns: number 
  * `ldc` apart; likewise for A and B. Workgroups with z = item · planes + i sum over k in [i · chunk, (i + 1) · chunk) and
  * write plane i of C, `plane` elements apart. Of products side by side, what belongs to an item begins `aStep`, `bStep`,
  * `cStep` and `biasStep` elements after what belongs to the one before. There are `across` tiles along N, `tiles` in all. A
- * bias is added if `biased` is 1; element `bias0` of it belongs to column 0.
+ * bias is added if `biased` is 1; element `bias0` of it belongs to column 0. Of codes, the first that are bound have the
+ * scale numbered `scale0`.
  */
 export type Sizes = Readonly<
   Record<"M" | "N" | "K" | "lda" | "ldb" | "ldc" | "a0" | "b0" | "c0" | "chunk" | "plane", number> &
-    Record<"planes" | "aStep" | "bStep" | "cStep" | "biasStep" | "across" | "tiles" | "biased" | "bias0", number>
+    Record<"planes" | "aStep" | "bStep" | "cStep" | "biasStep" | "across" | "tiles" | "biased" | "bias0", number> & {
+      scale0?: number;
+    }
 >;
 
 /** Tells a workgroup where its tile is, where its item begins in every operand, and which terms it sums: k in [begin, end). */

@@ -4,13 +4,13 @@
  */
 import { bytesPerElement } from "../dtype.ts";
 import { bitsOf, type DequantizeAttrs } from "../encoding.ts";
-import { DeviceError } from "../errors.ts";
 import type { MatmulAttrs } from "../ops/linear.ts";
 import type { Lowering, Spec } from "../ops/op.ts";
 import type { Aval } from "../shape.ts";
 import { codeBindings } from "./codes.ts";
-import { type Dispatch, grid, input, type Operand, type OperandRange, output, scratch } from "./kernel.ts";
-import { type Axis, type Block, type Choice, type Matrix, type Product, type Span, choose } from "./matmul-choice.ts";
+import { codedRows, cut, firstScale, plainRows, rowsIn, type Span } from "./cuts.ts";
+import { type Dispatch, grid, input, type Operand, output, scratch } from "./kernel.ts";
+import { type Axis, type Block, type Choice, type Matrix, type Product, choose } from "./matmul-choice.ts";
 import { biases, codesLoader, functions, loaderOf, type Sizes, vector, widthFor } from "./matmul-parts.ts";
 import type { Target } from "./target.ts";
 import { type Binding, dispatch, eachItem, itemGroups, wgsl } from "./wgsl.ts";
@@ -47,11 +47,10 @@ export function matmulLowering(
   };
   if (items > 1) return { dispatches: sideBySide(product, { M, N, K }, target) };
   // An axis is cut where the rows along it do not fit a binding, in any matrix that has rows along it.
-  const rowBytes = (axis: Axis): number[] =>
-    [product.a, product.b].filter((x) => x.rows === axis && x.loader.encoding === undefined).map((x) => x.rowBytes);
-  const ks = cut(K, rowBytes("K"), target.maxBinding);
-  const ns = cut(N, rowBytes("N"), target.maxBinding);
-  const ms = cut(M, [...rowBytes("M"), 4 * N], target.maxBinding);
+  const along = (axis: Axis): Matrix[] => [product.a, product.b].filter((x) => x.rows === axis);
+  const ks = cut("matmul", K, along("K"), target.maxBinding);
+  const ns = cut("matmul", N, along("N"), target.maxBinding);
+  const ms = cut("matmul", M, [...along("M"), plainRows(4 * N)], target.maxBinding);
   const rectangles = ms.flatMap((m) => ns.map((n) => rectangle(product, m, n, ks, target)));
   const scratchBytes = Math.max(...rectangles.map((r) => r.scratchBytes));
   return { dispatches: rectangles.flatMap((r) => r.dispatches), ...(scratchBytes > 0 && { scratch: [scratchBytes] }) };
@@ -59,37 +58,13 @@ export function matmulLowering(
 
 function matrix({ shape, dtype }: Aval, rows: Axis, columns: Axis, codes?: CodedOperand): Matrix {
   const ld = shape.at(-1) ?? 0;
-  const bytes = codes === undefined ? bytesPerElement[dtype] : bitsOf(codes.encoding) / 8;
-  const loader = codes === undefined ? loaderOf(dtype) : codesLoader(codes.encoding);
-  return { rows, columns, ld, bytes, rowBytes: ld * bytes, loader };
+  if (codes !== undefined) {
+    const bytes = bitsOf(codes.encoding) / 8;
+    return { rows, columns, ld, bytes, ...codedRows(codes), loader: codesLoader(codes.encoding) };
+  }
+  const bytes = bytesPerElement[dtype];
+  return { rows, columns, ld, bytes, ...plainRows(ld * bytes), loader: loaderOf(dtype) };
 }
-
-/**
- * Spans of an axis so that those rows of every matrix fit a binding and begin where a binding may: at a multiple of 256
- * bytes, and of 4 columns for the matrices that have columns along the axis.
- */
-function cut(extent: number, rowBytes: readonly number[], maxBinding: number): readonly Span[] {
-  const widest = Math.max(0, ...rowBytes);
-  if (widest * extent <= maxBinding) return [{ start: 0, length: extent, cut: false }];
-  const fit = Math.floor(maxBinding / widest);
-  // bytes & −bytes is the power of two in a row's bytes.
-  const least = Math.max(4, ...rowBytes.map((bytes) => 256 / Math.min(256, bytes & -bytes)));
-  // Whole tiles where there is room for them.
-  const unit = fit >= 64 ? Math.max(64, least) : least;
-  const length = Math.floor(fit / unit) * unit;
-  if (length === 0)
-    throw new DeviceError(
-      `matmul: ${least} rows of ${widest} bytes are the least that can be bound, but a binding holds ${maxBinding} bytes: use a device with larger bindings, or a narrower matrix.`,
-    );
-  return Array.from({ length: Math.ceil(extent / length) }, (_, i) => {
-    const start = i * length;
-    return { start, length: Math.min(length, extent - start), cut: true };
-  });
-}
-
-/** The rows of a matrix that a block needs; all of it where the axis is not cut. */
-const rowsIn = (span: Span, rowBytes: number): OperandRange =>
-  span.cut ? { offset: span.start * rowBytes, size: Math.ceil((span.length * rowBytes) / 4) * 4 } : {};
 
 /** Products side by side: as many in a dispatch as a binding holds the operands of. */
 function sideBySide(product: Product, lengths: Readonly<Record<Axis, number>>, target: Target): readonly Dispatch[] {
@@ -97,10 +72,12 @@ function sideBySide(product: Product, lengths: Readonly<Record<Axis, number>>, t
   const block = { M: whole("M"), N: whole("N"), K: whole("K") };
   const choice = choose(product, block, target);
   const { a, b, ldc, biasInput } = product;
-  const bytes = [lengths[a.rows] * a.rowBytes, lengths[b.rows] * b.rowBytes, 4 * lengths.M * ldc] as const;
-  return cut(product.items, bytes, target.maxBinding).map((items) => {
-    const to = output(0, rowsIn(items, bytes[2]));
-    const operands = [input(0, rowsIn(items, bytes[0])), input(1, rowsIn(items, bytes[1]))] as const;
+  const left = plainRows(lengths[a.rows] * a.rowBytes);
+  const right = plainRows(lengths[b.rows] * b.rowBytes);
+  const result = plainRows(4 * lengths.M * ldc);
+  return cut("matmul", product.items, [left, right, result], target.maxBinding).map((items) => {
+    const to = output(0, rowsIn(items, result));
+    const operands = [input(0, rowsIn(items, left)), input(1, rowsIn(items, right))] as const;
     return multiply(product, block, choice, { to, c0: 0, ldc, biased: biasInput !== null, items, operands }, target);
   });
 }
@@ -114,7 +91,7 @@ interface Rectangle {
 /** Blocks of the sum follow one another. One that is a single part goes to the result; parts go to planes and are added. */
 function rectangle(product: Product, m: Span, n: Span, ks: readonly Span[], target: Target): Rectangle {
   const { ldc, biasInput } = product;
-  const result = output(0, rowsIn(m, 4 * ldc));
+  const result = output(0, rowsIn(m, plainRows(4 * ldc)));
   const dispatches: Dispatch[] = [];
   let scratchBytes = 0;
   for (const k of ks) {
@@ -153,8 +130,8 @@ function multiply(product: Product, block: Block, choice: Choice, destination: D
   const [M, N, K] = [block.M.length, block.N.length, block.K.length];
   const { label, code, formats, rows, columns, chunk } = choice;
   const [left, second] = destination.operands ?? [
-    input(0, rowsIn(block[a.rows], a.rowBytes)),
-    input(1, rowsIn(block[b.rows], b.rowBytes)),
+    input(0, rowsIn(block[a.rows], a)),
+    input(1, rowsIn(block[b.rows], b)),
   ];
   const right: readonly Binding[] =
     product.codes === null
@@ -162,7 +139,7 @@ function multiply(product: Product, block: Block, choice: Choice, destination: D
       : codeBindings(
           "b",
           product.codes,
-          Array.from({ length: product.codes.parts }, (_, i) => input(1 + i)),
+          Array.from({ length: product.codes.parts }, (_, i) => (i === 0 ? second : input(1 + i))),
         );
   const across = Math.ceil(N / columns);
   const tiles = Math.ceil(M / rows) * across;
@@ -187,6 +164,7 @@ function multiply(product: Product, block: Block, choice: Choice, destination: D
     across,
     tiles,
     ...bias,
+    ...(product.codes !== null && { scale0: firstScale(block[b.rows], product.codes) }),
   };
   const [x, y] = grid(tiles, target.maxWorkgroups);
   const count = items?.length ?? 1;
