@@ -132,6 +132,6 @@ export function planWithin(run: AnyRun, { cap, runtime }: Opened): MemoryPlan {
   ];
   const advice = ways.map(([name, change]) => `${name} (${bytes(totalBytes(planRun({ ...run, ...change })))})`);
   throw new UsageError(
-    `the run needs ${memory(plan)}.\n${runtime.name} may give ${bytes(cap)} (train.device_memory). Try ${advice.join(", or ")}, or shorter rows (data.max_length).`,
+    `the run needs ${memory(plan)}.\n${runtime.name} may give ${bytes(cap)} (train.device_memory). Try ${advice.join(", or ")}, or shorter rows (data.max_length); graft inspect --memory tries more.`,
   );
 }
