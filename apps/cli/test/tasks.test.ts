@@ -1,7 +1,17 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { buildModel, llamas, randomBase, saveModel, vit } from "@graftml/models";
-import { declareBase } from "@graftml/peft";
+import {
+  bert,
+  buildModel,
+  type BuildOptions,
+  type Family,
+  llamas,
+  randomBase,
+  saveModel,
+  t5,
+  vit,
+} from "@graftml/models";
+import { declareBase, type JsonObject } from "@graftml/peft";
 import { hostRuntime } from "@graftml/tensor";
 import { causalLm, evaluate, packedLm, packRows } from "@graftml/trainer";
 import { PNG } from "pngjs";
@@ -113,6 +123,97 @@ describe("several classes of a text", { timeout: 60_000 }, () => {
     ]);
     expect(status).toBe(2);
     expect(stderr).toMatch(/train\.jsonl:5: the label "alive" is there twice/);
+  });
+});
+
+/** A project whose model is another one, and whose rows are these, in training and held out. */
+async function projectOf(
+  task: string,
+  model: JsonObject,
+  family: Family,
+  rows: readonly unknown[],
+  options: Partial<BuildOptions> = {},
+): Promise<string> {
+  const run = RUN.replace("model: model", `task: ${task}\nmodel: other`).replace("dev.csv", "train.jsonl");
+  const folder = await project(run);
+  const built = buildModel(model, { task, ...options });
+  await saveModel(join(folder, "other"), built, randomBase(built, family, 1), { companions: join(folder, "tokens") });
+  writeFileSync(join(folder, "train.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  return folder;
+}
+
+/** Trains until it knows the rows, merges, and evaluates the merged model: [last evaluation, the merged model's]. */
+async function learnt(folder: string, task: string): Promise<readonly Readonly<Record<string, number>>[]> {
+  const hard = ["--train.steps", "120", "--train.lr", "0.03", "--methods", "[{ name: full }]"];
+  const trained = await graft(folder, ["train", "run.yaml", ...hard, ...HOST]);
+  expect(trained.status, trained.stderr).toBe(0);
+  const merged = await graft(folder, ["merge", "run.yaml", "--out", "merged", ...HOST]);
+  expect(merged.status, merged.stderr).toBe(0);
+  const judging = ["eval", "--model", "merged", "--task", task, "--data.eval", "train.jsonl", "--json", ...HOST];
+  const { status, stdout, stderr } = await graft(folder, judging);
+  expect(status, stderr).toBe(0);
+  return [lastEval(folder), (JSON.parse(stdout) as { readonly base: Record<string, number> }).base];
+}
+
+describe("a source and its target", { timeout: 90_000 }, () => {
+  const small = {
+    model_type: "t5",
+    architectures: ["T5ForConditionalGeneration"],
+    vocab_size: config.vocab_size,
+    d_model: 8,
+    d_kv: 4,
+    d_ff: 16,
+    num_layers: 1,
+    num_decoder_layers: 1,
+    num_heads: 2,
+    relative_attention_num_buckets: 4,
+    feed_forward_proj: "relu",
+    decoder_start_token_id: 0,
+    pad_token_id: 0,
+    eos_token_id: 2,
+  };
+
+  it("are learnt, evaluated, written by the model and kept when it is merged", async () => {
+    const rows = ["ab", "cd", "ef"].map((source) => ({ source, target: source[1] }));
+    const folder = await projectOf("seq2seq-lm", small, t5, rows);
+    const [attached, merged] = await learnt(folder, "seq2seq-lm");
+    expect(attached!["loss"]).toBeLessThan(0.4);
+    expect(merged!["loss"]).toBeCloseTo(attached!["loss"]!, 4);
+    const asked = ["generate", "--model", "merged", "--task", "seq2seq-lm", "--prompt", "cd", "--json", ...HOST];
+    const { stdout, stderr } = await graft(folder, asked);
+    expect(stdout, stderr).toMatch(/"text":"d"/);
+  });
+});
+
+describe("classes of words", { timeout: 90_000 }, () => {
+  const small = {
+    model_type: "bert",
+    architectures: ["BertForTokenClassification"],
+    vocab_size: config.vocab_size,
+    hidden_size: 8,
+    intermediate_size: 16,
+    num_hidden_layers: 1,
+    num_attention_heads: 2,
+    max_position_embeddings: 32,
+    type_vocab_size: 2,
+    pad_token_id: 0,
+    hidden_dropout_prob: 0,
+    attention_probs_dropout_prob: 0,
+  };
+
+  it("are learnt, evaluated as spans, and kept by name when the model is merged", async () => {
+    const rows = [
+      { tokens: ["a", "bee", "hums"], tags: ["O", "B-PET", "O"] },
+      { tokens: ["the", "cat", "cub"], tags: ["O", "B-PET", "I-PET"] },
+    ];
+    const folder = await projectOf("token-classification", small, bert, rows, { labels: 3 });
+    const [attached, merged] = await learnt(folder, "token-classification");
+    expect(attached).toMatchObject({ accuracy: 1, f1: 1 });
+    expect(merged!["loss"]).toBeCloseTo(attached!["loss"]!, 4);
+    const { id2label } = JSON.parse(readFileSync(join(folder, "merged/config.json"), "utf8")) as {
+      readonly id2label: unknown;
+    };
+    expect(id2label).toEqual({ 0: "B-PET", 1: "I-PET", 2: "O" });
   });
 });
 
