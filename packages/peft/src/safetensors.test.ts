@@ -178,7 +178,9 @@ describe("a safetensors file", () => {
   it("says which tensor it lacks, and which it cannot read", async () => {
     const file = await openSafetensors(fileOf(`{"a":${entry(0, 2, { dtype: "I16", shape: [1] })}}`, 2));
     await expect(file.read("b")).rejects.toThrow("a.safetensors has no tensor b.");
-    await expect(file.read("a")).rejects.toThrow("a.safetensors: a is I16 [1]; only F64, F32, F16, BF16, I32, U8, I64");
+    await expect(file.read("a")).rejects.toThrow(
+      "a.safetensors: a is I16 [1]; only F64, F32, F16, BF16, I32, U32, U8, I64",
+    );
   });
 
   it("does not cut a wide integer", async () => {

@@ -1,5 +1,6 @@
 /** @file A small classifier trained with AdamW written in ops: enough of a training step to exercise a runtime. */
 import {
+  BUCKET_BLOCK,
   add,
   assign,
   crossEntropy,
@@ -65,7 +66,7 @@ export function mlpStep(t: Trace): Outputs {
     const name = NAMES[i]!;
     assign(t.param(`gradient.${name}`, WEIGHTS[name]), g!);
   });
-  const size = NAMES.reduce((n, name) => n + Math.ceil(sizeOf(WEIGHTS[name]) / 64) * 64, 0);
+  const size = NAMES.reduce((n, name) => n + Math.ceil(sizeOf(WEIGHTS[name]) / BUCKET_BLOCK) * BUCKET_BLOCK, 0);
   const bucket = (name: string) => t.param(`${name}#0`, [size]);
   const g = bucket("gradient.");
   const [m, v, w] = [bucket("m."), bucket("v."), bucket("weights")];
