@@ -1,6 +1,7 @@
 /** @file From an opened session to a run of the trainer, and the memory it needs. */
 import type { MemoryPlan, Store } from "@graftml/tensor";
 import { each, type Example, optimizers, packRows, planRun, type Rows, schedules, stepsIn } from "@graftml/trainer";
+import { classesOf } from "./data/classes.ts";
 import { layoutsOf } from "./data/columns.ts";
 import { readRows } from "./data/read.ts";
 import { gather, type Records } from "./data/records.ts";
@@ -28,7 +29,10 @@ export async function readRecords(
     const files = data[split];
     if (files === undefined || !splits.includes(split)) return gather([]);
     const wanted = { columns: data.columns, layouts: layoutsOf[task] };
-    return gather(readRows(await localData(files, split), wanted), split === "eval" ? data.eval_rows : undefined);
+    const local = await localData(files, split);
+    const classes = await classesOf(local[0] ?? "");
+    const names = classes[data.columns?.label ?? "label"] ?? classes[data.columns?.tags ?? "tags"];
+    return gather(readRows(local, wanted), { names, most: split === "eval" ? data.eval_rows : undefined });
   };
   return { train: await read("train"), eval: await read("eval") };
 }

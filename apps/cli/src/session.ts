@@ -61,7 +61,7 @@ export interface SessionOptions {
 export async function openSession(
   run: Run,
   source: RunSource,
-  { trained, given = { labels: new Set(), several: false }, planned = false }: SessionOptions = {},
+  { trained, given = { labels: new Set(), names: undefined, several: false }, planned = false }: SessionOptions = {},
 ): Promise<{ readonly session: Session | undefined; readonly problems: readonly string[] }> {
   const problems: string[] = [];
   const attempt = async <T>(key: KeyPath, open: () => Promise<T>): Promise<T | undefined> => {

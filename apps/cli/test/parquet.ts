@@ -20,8 +20,8 @@ function encode(value: Thrift): number[] {
   return [...fields, 0];
 }
 
-/** A Parquet file of one column. */
-export function parquet(column: string, texts: readonly string[]): Uint8Array {
+/** A Parquet file of one column. @param described what datasets writes into such files, as JSON. */
+export function parquet(column: string, texts: readonly string[], described?: string): Uint8Array {
   const u32 = (n: number): Buffer => {
     const bytes = Buffer.alloc(4);
     bytes.writeUInt32LE(n);
@@ -39,6 +39,14 @@ export function parquet(column: string, texts: readonly string[]): Uint8Array {
     { 1: 6, 3: 0, 4: column, 6: 0 },
   ];
   const groups = [{ 1: [{ 2: 4, 3: chunk }], 2: page.length, 3: rows }];
-  const footer = Buffer.from(encode({ 1: 1, 2: schema, 3: rows, 4: groups }));
+  const footer = Buffer.from(
+    encode({
+      1: 1,
+      2: schema,
+      3: rows,
+      4: groups,
+      ...(described !== undefined && { 5: [{ 1: "huggingface", 2: described }] }),
+    }),
+  );
   return Buffer.concat([Buffer.from("PAR1"), page, footer, u32(footer.length), Buffer.from("PAR1")]);
 }

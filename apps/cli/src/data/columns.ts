@@ -2,6 +2,7 @@
 import type { Turn } from "@graftml/models";
 import { nearest } from "@graftml/peft";
 import { UsageError } from "../errors.ts";
+import type { ClassNames } from "./classes.ts";
 import { imageIn } from "./image.ts";
 import type { Columns, Entry, Part, Parts, Row } from "./row.ts";
 
@@ -82,6 +83,7 @@ interface FileFacts {
   readonly columns: Columns;
   /** Columns of its first record. */
   readonly names: readonly string[];
+  readonly classes: ClassNames;
 }
 
 /**
@@ -99,9 +101,21 @@ export async function partsOf(entry: Entry, file: FileFacts): Promise<Omit<Row, 
     if (part === "label" && (value === null || value === ""))
       throw new UsageError(`${where} is empty: the row has no label. Give it one, or drop the row.`);
     // Columns have the keys of parts, of which each has its cell.
-    parts.push([part, await cells[part as Part](value, where, file.path)]);
+    const cell = await cells[part as Part](value, where, file.path);
+    parts.push([part, part === "label" || part === "tags" ? named(cell, file.classes[column], where) : cell]);
   }
   return Object.fromEntries(parts);
+}
+
+/**
+ * Labels by name, where the data set names its classes and has their numbers.
+ * @throws {UsageError} for −1, which stands for none.
+ */
+function named(given: unknown, names: readonly string[] | undefined, where: string): unknown {
+  if (names === undefined) return given;
+  if (Array.isArray(given)) return given.map((one) => named(one, names, where));
+  if (Number(given) === -1) throw new UsageError(`${where} is -1: the row has no label. Give it one, or drop the row.`);
+  return names.includes(String(given)) || given === "" ? given : (names[Number(given)] ?? given);
 }
 
 /** A prompt and a completion that are turns, as TRL has them: one chat, of which the completion is learnt. */

@@ -43,20 +43,21 @@ export function classesInRun(out: string): Pick<Run["data"], "labels" | "multi_l
 }
 
 /** What is known of the labels of training data. */
-export type GivenLabels = Pick<Records, "labels" | "several">;
+export type GivenLabels = Pick<Records, "labels" | "names" | "several">;
 
 /**
  * Classes in the order of their numbers; one alone is a score, unless a text may have several. Undefined where rows have none.
  *
- * Those that the model in the folder names; else all that are in the data, in order: by number where all are numbers. Numbers
+ * Those that the model in the folder names; else those that the data set's author does; else all that are in the data, in order: by number where all are numbers. Numbers
  * that are not whole are scores.
  * @throws {UsageError} if the data hold one class only, or more than can be classes.
  */
-export function findLabels(folder: string, { labels, several }: GivenLabels): readonly string[] | undefined {
+export function findLabels(folder: string, { labels, names, several }: GivenLabels): readonly string[] | undefined {
   if (labels.size === 0) return undefined;
   const told = labelsInModel(folder);
   if (told !== undefined) return told;
   const values = [...labels];
+  if (names !== undefined && values.every((value) => names.includes(String(value)))) return names;
   const numbers = values.map((value) => (value === "" ? NaN : Number(value)));
   const counted = numbers.every((n) => !Number.isNaN(n));
   if (counted && !several && values.some((value) => !/^-?\d+$/.test(String(value)))) return [SCORE];

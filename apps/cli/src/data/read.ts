@@ -3,6 +3,7 @@ import { statSync } from "node:fs";
 import { extname } from "node:path";
 import { UsageError } from "../errors.ts";
 import { showFile } from "../io.ts";
+import { classesOf } from "./classes.ts";
 import { inferColumns, type Layout, partsOf } from "./columns.ts";
 import { imageTypes, readImageFolder } from "./image.ts";
 import { readJsonLines, readJsonList } from "./json.ts";
@@ -62,6 +63,7 @@ export async function* readRows(files: string | readonly string[], { columns, la
     const shown = showFile(path);
     const reader = readerOf(path);
     if (reader === undefined) throw new UsageError(refusedType(path) ?? shown);
+    const classes = await classesOf(path);
     let first: { readonly names: readonly string[]; readonly columns: Columns } | undefined;
     for await (const entry of reader({ path, shown, headless })) {
       const { values, origin, running } = entry;
@@ -69,7 +71,7 @@ export async function* readRows(files: string | readonly string[], { columns, la
         const names = Object.keys(values);
         first = { names, columns: columns ?? inferColumns(names, layouts, shown) };
       }
-      yield { ...(await partsOf(entry, { path, ...first })), origin, ...(running && { running }) };
+      yield { ...(await partsOf(entry, { path, classes, ...first })), origin, ...(running && { running }) };
     }
     if (first === undefined) throw new UsageError(`${shown} has no rows.`);
   }

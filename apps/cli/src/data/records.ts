@@ -8,14 +8,22 @@ import { openSpool } from "./spool.ts";
 export interface Records extends Rows<Row> {
   /** The labels and tags that they have, each once. */
   readonly labels: ReadonlySet<string | number>;
+  /** Names of all classes in the order of their numbers, where the data set's author gives them. */
+  readonly names: readonly string[] | undefined;
   /** Whether a row has a list of labels, so that it may have several. */
   readonly several: boolean;
   /** Where the first stretch of running text stands, if there is one. */
   readonly running: string | undefined;
 }
 
-/** Puts rows aside, the first so many of them. */
-export async function gather(rows: AsyncIterable<Row> | Iterable<Row>, most = Infinity): Promise<Records> {
+/** Puts rows aside, the first so many of them. @param options.names of their classes, if somebody gives them. */
+export async function gather(
+  rows: AsyncIterable<Row> | Iterable<Row>,
+  {
+    most = Infinity,
+    names,
+  }: { readonly most?: number | undefined; readonly names?: readonly string[] | undefined } = {},
+): Promise<Records> {
   const spool = openSpool<Row>();
   const labels = new Set<string | number>();
   let running: string | undefined;
@@ -27,5 +35,5 @@ export async function gather(rows: AsyncIterable<Row> | Iterable<Row>, most = In
     if (row.running !== undefined) running ??= row.origin;
     if (spool.length >= most) break;
   }
-  return Object.assign(spool, { labels, several, running });
+  return Object.assign(spool, { labels, names, several, running });
 }

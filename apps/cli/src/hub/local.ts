@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, extname } from "node:path";
 import { GraftError } from "@graftml/tensor";
+import { DESCRIPTIONS as DATA_DESCRIPTIONS } from "../data/classes.ts";
 import { HubError, UsageError } from "../errors.ts";
 import { showFile } from "../io.ts";
 import { type HubName, hubName, type Kind, showName } from "./name.ts";
@@ -99,8 +100,13 @@ export async function localData(
   const files: string[] = [];
   for (const name of [given].flat()) {
     if (existsSync(name)) files.push(name);
-    else
-      files.push(...(await fetched(name, "data set", (repo) => (paths) => splitIn(paths, repo, split), report)).files);
+    else {
+      const select =
+        (repo: HubName): Select =>
+        (paths) => [...splitIn(paths, repo, split), ...paths.filter((path) => DATA_DESCRIPTIONS.includes(path))];
+      const { files: found } = await fetched(name, "data set", select, report);
+      files.push(...found.filter((file) => !DATA_DESCRIPTIONS.includes(basename(file))));
+    }
   }
   return files;
 }
