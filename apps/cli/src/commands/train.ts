@@ -1,7 +1,8 @@
 /** @file `graft train`: from a run file to a saved adapter. */
 import { join } from "node:path";
-import type { MemoryPlan } from "@graftml/tensor";
+import { DeviceError, GraftError, type MemoryPlan } from "@graftml/tensor";
 import { longestOf } from "@graftml/trainer";
+import { newestCheckpoint } from "@graftml/trainer/files";
 import { refuseUnlearnt } from "../data/encode.ts";
 import { deviceOf, type Opened, openRuntime } from "../device.ts";
 import { Interrupted, UsageError } from "../errors.ts";
@@ -73,6 +74,7 @@ export interface Start {
 /**
  * Trains an opened session, showing how it goes.
  * @throws {Interrupted} after Ctrl-C, once a checkpoint is saved.
+ * @throws {GraftError} if the device fails or its memory does not suffice, saying what would help and what is saved.
  */
 export async function trainSession(
   io: Io,
@@ -120,10 +122,25 @@ export async function trainSession(
       `${paint("green", "✓")} ${run.steps} steps in ${duration(performance.now() - began)}. Adapter: ${showFile(join(out, names.adapter))} (${bytes(summary.adapter_bytes)})\n`,
     );
     return summary;
+  } catch (cause) {
+    throw DeviceError.is(cause) && io.begun ? await fallen(cause, out, command) : cause;
   } finally {
     shown.end();
     process.off("SIGINT", interrupt);
   }
+}
+
+/** What the device refused in the middle of a run, by the keys that would help, and what is left of the run. */
+async function fallen(cause: DeviceError, out: string, command: string): Promise<GraftError> {
+  const saved = await newestCheckpoint(join(out, names.checkpoints));
+  const left =
+    saved === null
+      ? "No checkpoint was due yet (train.save_every)."
+      : `${showFile(saved)} is whole. Go on with: ${command}`;
+  return new GraftError(
+    `${cause.message}\nIn the run file: train.batch_size with train.accumulate, data.max_length, train.checkpoint_activations, weights, train.device_memory.\n${left}`,
+    { cause },
+  );
 }
 
 /** Says, before the first step, what will be trained and what it needs. */
