@@ -56,15 +56,15 @@ describe.each(encodings)("$name", (encoding) => {
     });
 
     it.each<MatmulLayout>(["nt", "nn"])("are multiplied in layout %s as their matrix is", async (layout) => {
-      for (const [M, N, K] of [
-        [8, 64, 128], // scales read once a block
-        [5, 43, 37], // blocks across rows, rows of odd length
-        [20, 5, 64], // the matrix is the shared operand
+      for (const [M, N, K, dtype] of [
+        [8, 64, 128, "f32"], // scales read once a block
+        [5, 43, 37, "f32"], // blocks across rows, rows of odd length
+        [20, 5, 64, "f16"], // the matrix is the shared operand
       ] as const) {
         const shape = layout === "nt" ? ([N, K] as const) : ([K, N] as const);
         const decode = { shape, encoding };
         const codes = codesOf(decode);
-        const a = { shape: [M, K], values: noise([M, K], 4) };
+        const a = { shape: [M, K], values: noise([M, K], 4), dtype };
         const bias = { shape: [N], values: noise([N], 5) };
         const attrs = { layout, decode, parts: codes.length };
         const error = await kernelError(device, target, decodingMatmul, [a, ...codes, bias], attrs);

@@ -96,6 +96,7 @@ export function identityOf<Batch, Row>(run: Resolved<Batch, Row>): Identity {
     trainable,
     optimizer,
     schedule,
+    precision = "f32",
   } = run;
   const under = (name: string, settings: Identity): Identity =>
     Object.fromEntries(Object.entries(settings).map(([key, value]) => [`${name}.${key}`, value]));
@@ -119,5 +120,6 @@ export function identityOf<Batch, Row>(run: Resolved<Batch, Row>): Identity {
     ...under("schedule", schedule.settings),
     max_grad_norm: maxGradNorm,
     seed,
+    precision,
   };
 }

@@ -257,6 +257,7 @@ describe("resuming", () => {
     await expect(outcome({ resume: kept[0], lr: 0.5, optimizer: adamw({ eps: 1e-6 }) })).rejects.toThrow(
       /step 5.*lr is 0.02 there and 0.5 here; optimizer.eps is 1e-8 there and 0.000001 here/,
     );
+    await expect(outcome({ resume: kept[0], precision: "f16" })).rejects.toThrow(/precision is f32 there and f16 here/);
     await expect(outcome({ resume: kept[0], rows: rows(7, { longest: 9 }) })).rejects.toThrow(/data is 7 rows/);
     await expect(outcome({ resume: kept[0] }, { rank: 3 })).rejects.toThrow(/trainable is/);
   });
