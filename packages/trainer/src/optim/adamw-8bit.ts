@@ -9,6 +9,7 @@ import {
   middles,
   type Op,
   output,
+  sameShape,
   ShapeError,
   show,
   type Value,
@@ -108,7 +109,7 @@ export const adamw8bitOp: Op<Record<never, never>> = {
   infer([p, codes, scales, gradient, rates, scalars]) {
     const [size = 0] = p?.shape ?? [];
     const has = (t: Aval | undefined, dtype: Aval["dtype"], ...shape: readonly number[]): boolean =>
-      t?.dtype === dtype && String(t.shape) === String(shape);
+      t?.dtype === dtype && sameShape(t.shape, shape);
     const fits =
       has(codes, "u32", size / 2) &&
       has(scales, "f32", size / (BLOCK / 2)) &&
