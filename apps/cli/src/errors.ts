@@ -13,6 +13,9 @@ export class NoDevice extends GraftError {}
 /** The run was stopped by Ctrl-C, after saving; the message says how to go on. */
 export class Interrupted extends GraftError {}
 
+/** The device failed in the middle of a run; the message says how to go on. */
+export class RunFailed extends GraftError {}
+
 /** The Hub refuses, or does not answer as it should. */
 export class HubError extends GraftError {
   /** HTTP status of its answer, if there was one. */

@@ -1,11 +1,11 @@
 /** @file `graft train`: from a run file to a saved adapter. */
 import { join } from "node:path";
-import { DeviceError, GraftError, type MemoryPlan } from "@graftml/tensor";
+import { DeviceError, type MemoryPlan } from "@graftml/tensor";
 import { longestOf } from "@graftml/trainer";
 import { newestCheckpoint } from "@graftml/trainer/files";
 import { refuseUnlearnt } from "../data/encode.ts";
 import { deviceOf, type Opened, openRuntime } from "../device.ts";
-import { Interrupted, UsageError } from "../errors.ts";
+import { Interrupted, RunFailed, UsageError } from "../errors.ts";
 import { needed, openGiven, readGiven } from "../inputs.ts";
 import { finish, type Io, paint, showFile, wrap } from "../io.ts";
 import { claim, names } from "../outputs.ts";
@@ -74,7 +74,7 @@ export interface Start {
 /**
  * Trains an opened session, showing how it goes.
  * @throws {Interrupted} after Ctrl-C, once a checkpoint is saved.
- * @throws {GraftError} if the device fails or its memory does not suffice, saying what would help and what is saved.
+ * @throws {RunFailed} if the device fails or its memory does not suffice, saying what would help and what is saved.
  */
 export async function trainSession(
   io: Io,
@@ -131,13 +131,13 @@ export async function trainSession(
 }
 
 /** What the device refused in the middle of a run, by the keys that would help, and what is left of the run. */
-async function fallen(cause: DeviceError, out: string, command: string): Promise<GraftError> {
+async function fallen(cause: DeviceError, out: string, command: string): Promise<RunFailed> {
   const saved = await newestCheckpoint(join(out, names.checkpoints));
   const left =
     saved === null
       ? "No checkpoint was due yet (train.save_every)."
       : `${showFile(saved)} is whole. Go on with: ${command}`;
-  return new GraftError(
+  return new RunFailed(
     `${cause.message}\nIn the run file: train.batch_size with train.accumulate, data.max_length, train.checkpoint_activations, weights, train.device_memory.\n${left}`,
     { cause },
   );
