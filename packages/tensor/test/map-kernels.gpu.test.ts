@@ -37,7 +37,7 @@ import {
   updateRows,
   where,
 } from "../src/index.ts";
-import { kernelError, noise } from "./device.ts";
+import { kernelError, noise, runKernels } from "./device.ts";
 import { type Case, check, device, errorOf, families, nodeOf, x, y, z } from "./kernel-cases.ts";
 
 describe("elementwise kernels", () => {
@@ -131,6 +131,16 @@ describe("elementwise kernels", () => {
       { op: "mul", build: (t) => mul(x(t, [9, 8]), y(t, [9, 1], "f16")) },
     ],
     2e-3,
+  );
+
+  it.each(families)(
+    "round to half precision what is finite to ±65504 at most, and keep the rest, on %s",
+    async (family) => {
+      const values = Float64Array.of(65519, 1e6, -1e30, 2 ** -24, Infinity, -Infinity, NaN);
+      const { op, attrs } = nodeOf({ op: "cast", build: (t) => cast(x(t, [7]), "f16") });
+      const [got] = await runKernels(device, device[family], op, [{ shape: [7], values }], attrs);
+      expect([...got!]).toEqual([65504, 65504, -65504, 2 ** -24, Infinity, -Infinity, NaN]);
+    },
   );
 
   it.each(families)("goes in chunks where an operand is larger than a binding, on %s", async (family) => {
