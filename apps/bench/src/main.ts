@@ -1,8 +1,8 @@
 /**
  * @file The benchmark runner.
  *
- *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [quant] [mixed] [shifts] [memory] [architectures]
- *         [--no-peers] [--size MB] [--json FILE]
+ *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [quant] [mixed] [shifts] [memory] [architectures] [quality] [large]
+ *         [cifar] [madx] [--no-peers] [--size MB] [--shared FOLDER] [--json FILE]
  */
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
@@ -10,12 +10,16 @@ import { parseArgs } from "node:util";
 import { deviceRuntime, requestDevice } from "@graftml/tensor";
 import { type Report, table } from "./report.ts";
 import { planned } from "./suites/architectures.ts";
+import { cifar } from "./suites/cifar.ts";
 import { dispatch } from "./suites/dispatch.ts";
 import { encoder } from "./suites/encoder.ts";
 import { kernels } from "./suites/kernels.ts";
+import { large } from "./suites/large.ts";
 import { loading } from "./suites/load.ts";
+import { madx } from "./suites/madx.ts";
 import { memory } from "./suites/memory.ts";
 import { mixed } from "./suites/mixed.ts";
+import { quality } from "./suites/quality.ts";
 import { quant } from "./suites/quant.ts";
 import { shifted } from "./suites/shifts.ts";
 import { peers, step } from "./suites/step.ts";
@@ -25,6 +29,7 @@ const { values, positionals } = parseArgs({
   options: {
     json: { type: "string" },
     peers: { type: "boolean", default: true },
+    shared: { type: "string", default: "../shared" }, // where models and data lie
     size: { type: "string", default: "64" }, // of the file that `load` reads, in megabytes
   },
   allowNegative: true,
@@ -41,8 +46,15 @@ const suites: Readonly<Record<string, () => Promise<Report>>> = {
   shifts: shifted,
   memory,
   architectures: planned,
+  quality: () => quality({ folder: values.shared }),
+  large,
+  cifar: () => cifar({ folder: values.shared }),
+  madx: () => madx({ folder: values.shared }),
 };
-const chosen = positionals.length > 0 ? positionals : Object.keys(suites).filter((s) => values.peers || s !== "peers");
+/** Suites that need files or half an hour, and so run only when they are named. */
+const named = ["quality", "large", "cifar", "madx"];
+const usual = Object.keys(suites).filter((s) => (values.peers || s !== "peers") && !named.includes(s));
+const chosen = positionals.length > 0 ? positionals : usual;
 const unknown = chosen.find((name) => !(name in suites));
 if (unknown !== undefined) {
   console.error(`bench: no suite "${unknown}"; there are ${Object.keys(suites).join(", ")}.`);

@@ -9,6 +9,7 @@ export { type BuildOptions, type Family, headFor } from "./family.ts";
 export { type GenerateRequest, type Generator, type NewToken, openGenerator } from "./generate.ts";
 export type { Framed, FramedTexts, PutAround } from "./frame.ts";
 export { gpt2 } from "./gpt2.ts";
+export { narrowHalf } from "./half.ts";
 export { type ChosenHead, chooseHead, classifier, firstRow, type Head } from "./heads.ts";
 export { type Picture, type Pixels, pixelsOf, type Preparation, readPreparation } from "./image.ts";
 export {
