@@ -15,6 +15,22 @@ const filled = (...colour: readonly [number, number, number, number]): Buffer =>
 const png = (data: Buffer): Buffer => PNG.sync.write(Object.assign(new PNG({ width: 3, height: 2 }), { data }));
 const jpg = (data: Buffer): Buffer => jpeg.encode({ width: 3, height: 2, data }, 100).data;
 
+/** Written by Pillow: six pixels without loss, and twelve of one colour, the second time the first of them transparent. */
+const webps = {
+  lossless: Buffer.from(
+    "UklGRkgAAABXRUJQVlA4TDsAAAAvAkAAEC9AEEBSI0y2v8waZNI2pV/9+5m1kQlYDBV8+uckECBIVy7gH+Ehxra3BgIByljxwDYR/Y/xAgA=",
+    "base64",
+  ),
+  lossy: Buffer.from(
+    "UklGRjoAAABXRUJQVlA4IC4AAADQAQCdASoEAAMAAUAmJaACdLoB+AADsAD+5+S/+oM+QZ8gz9VL/5sCBmh86AAA",
+    "base64",
+  ),
+  extended: Buffer.from(
+    "UklGRmIAAABXRUJQVlA4WAoAAAAQAAAAAwAAAgAAQUxQSA0AAAABDzD/ERHiDg8R/Q8DAFZQOCAuAAAA0AEAnQEqBAADAAFAJiWgAnS6AfgAA7AA/ufkv/qDPkGfIM/VS/+bAgZofOgAAA==",
+    "base64",
+  ),
+};
+
 const layouts = layoutsOf["image-classification"];
 
 describe("an image", () => {
@@ -33,6 +49,19 @@ describe("an image", () => {
     pixels.forEach((value, i) => expect(Math.abs(value - [200, 100, 50][i % 3]!)).toBeLessThan(4));
   });
 
+  it("may be a WebP, with what Pillow reads of it", async () => {
+    expect(await decodeImage(webps.lossless, "x")).toEqual({
+      width: 3,
+      height: 2,
+      pixels: new Uint8Array([255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 20, 30, 227, 177, 152, 255, 255, 255]),
+    });
+    const { width, height, pixels } = await decodeImage(webps.lossy, "x");
+    expect([width, height]).toEqual([4, 3]);
+    pixels.forEach((value, i) => expect(value).toBe([88, 160, 250][i % 3]));
+    const mixed = await decodeImage(webps.extended, "x");
+    expect(mixed).toEqual({ width, height, pixels: Uint8Array.from(pixels, (value, i) => (i < 3 ? 255 : value)) });
+  });
+
   it("lies on white where it is transparent", async () => {
     expect((await decodeImage(png(filled(10, 20, 30, 0)), "x")).pixels).toEqual(new Uint8Array(18).fill(255));
     const [half] = (await decodeImage(png(filled(0, 0, 0, 51)), "x")).pixels;
@@ -40,8 +69,10 @@ describe("an image", () => {
   });
 
   it.each<[string, Buffer, RegExp]>([
-    ["no image", Buffer.from("GIF89a"), /^a\.png is no image that can be read: PNG and JPEG can\.$/],
+    ["no image", Buffer.from("GIF89a"), /^a\.png is no image that can be read: PNG, JPEG and WebP can\.$/],
     ["one that breaks off", png(filled(1, 2, 3, 255)).subarray(0, 40), /^a\.png is a damaged image: /],
+    ["a WebP that breaks off", webps.lossy.subarray(0, 40), /^a\.png is a damaged image: /],
+    ["a WebP without a size", webps.lossy.subarray(0, 14), /^a\.png is a damaged image: /],
     ["a JPEG that breaks off", jpg(filled(1, 2, 3, 255)).subarray(0, 60), /^a\.png is a damaged image: /],
   ])("is refused where it is %s", async (_, bytes, message) => {
     await expect(decodeImage(bytes, "a.png")).rejects.toThrow(message);
@@ -51,9 +82,16 @@ describe("an image", () => {
   it("is refused for a size that nobody would have meant, before memory is taken for it", async () => {
     const huge = png(filled(1, 2, 3, 255));
     huge.writeUInt32BE(2 ** 30, 16);
-    await expect(decodeImage(huge, "a.png")).rejects.toThrow(
-      "a.png is a damaged image: it claims more than 67108864 pixels.",
-    );
+    const wide = Buffer.from(webps.lossless);
+    wide.writeUInt32LE(2 ** 28 - 1, 21);
+    const large = Buffer.from(webps.lossy);
+    large.writeUInt32LE(2 ** 30 - 1, 26);
+    const canvas = Buffer.from(webps.extended);
+    canvas.fill(255, 24, 30);
+    for (const image of [huge, wide, large, canvas])
+      await expect(decodeImage(image, "a.png")).rejects.toThrow(
+        "a.png is a damaged image: it claims more than 67108864 pixels.",
+      );
   });
 });
 

@@ -1,6 +1,7 @@
-/** @file Images: PNG and JPEG to pixels, from files, folders of them, or bytes in a column. */
+/** @file Images: PNG, JPEG and WebP to pixels, from files, folders of them, or bytes in a column. */
 import { readdir, readFile } from "node:fs/promises";
 import { dirname, extname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Picture } from "@graftml/models";
 import { UsageError } from "../errors.ts";
 import { showFile } from "../io.ts";
@@ -8,7 +9,7 @@ import type { Reader } from "./row.ts";
 import { unreadable } from "./source.ts";
 
 /** Ends of names of images. */
-export const imageTypes: readonly string[] = [".png", ".jpg", ".jpeg"];
+export const imageTypes: readonly string[] = [".png", ".jpg", ".jpeg", ".webp"];
 
 /** Most pixels of an image: a header that promises more is not believed. */
 const MOST_PIXELS = 2 ** 26;
@@ -48,10 +49,10 @@ export async function imageIn(value: unknown, dataFile: string, where: string): 
   return decodeImage(read, showFile(at));
 }
 
-/** Decodes a PNG or a JPEG; transparent pixels lie on white. @throws {UsageError} naming `where` if it is neither or damaged. */
+/** Decodes an image; transparent pixels lie on white. @throws {UsageError} naming `where` if it is none or damaged. */
 export async function decodeImage(bytes: Uint8Array, where: string): Promise<Picture> {
   const decode = decoders.find(({ begins }) => begins.every((byte, i) => bytes[i] === byte))?.decode;
-  if (decode === undefined) throw new UsageError(`${where} is no image that can be read: PNG and JPEG can.`);
+  if (decode === undefined) throw new UsageError(`${where} is no image that can be read: PNG, JPEG and WebP can.`);
   try {
     return onWhite(await decode(bytes));
   } catch (cause) {
@@ -64,7 +65,7 @@ export async function decodeImage(bytes: Uint8Array, where: string): Promise<Pic
 interface Transparent {
   readonly width: number;
   readonly height: number;
-  readonly data: Uint8Array;
+  readonly data: ArrayLike<number>;
 }
 
 /** Formats by the bytes that their files begin with. */
@@ -75,10 +76,9 @@ const decoders: readonly {
   {
     begins: [0x89, 0x50, 0x4e, 0x47],
     decode: async (bytes) => {
-      // Width and height are the 4 bytes from 16 and from 20 on: they are looked at before anything is allocated.
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      if (view.getUint32(16) * view.getUint32(20) > MOST_PIXELS)
-        throw new Error(`it claims more than ${MOST_PIXELS} pixels`);
+      // Width and height are the 4 bytes from 16 and from 20 on.
+      const view = viewOf(bytes);
+      refuseHuge(view.getUint32(16), view.getUint32(20));
       return (await import("pngjs")).PNG.sync.read(Buffer.from(bytes));
     },
   },
@@ -89,7 +89,42 @@ const decoders: readonly {
       return decode(bytes, { useTArray: true, maxResolutionInMP: MOST_PIXELS / 1e6, maxMemoryUsageInMB: 1024 });
     },
   },
+  {
+    begins: [0x52, 0x49, 0x46, 0x46],
+    decode: async (bytes) => {
+      refuseHuge(...sizeOfWebp(viewOf(bytes)));
+      return (await webp())(Uint8Array.from(bytes).buffer);
+    },
+  },
 ];
+
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** Looks at what a header promises before anything is allocated. */
+function refuseHuge(width: number, height: number): void {
+  if (width * height > MOST_PIXELS) throw new Error(`it claims more than ${MOST_PIXELS} pixels`);
+}
+
+/** Width and height of a WebP, by the kind of its first chunk. @see RFC 9649 §2.5–2.7 */
+function sizeOfWebp(view: DataView): readonly [width: number, height: number] {
+  const kind = view.getUint8(15);
+  const extended = "X".charCodeAt(0);
+  const lossless = "L".charCodeAt(0);
+  if (kind === extended) return [(view.getUint32(24, true) & 0xffffff) + 1, (view.getUint32(26, true) >>> 8) + 1];
+  if (kind !== lossless) return [view.getUint16(26, true) & 0x3fff, view.getUint16(28, true) & 0x3fff];
+  const bits = view.getUint32(21, true);
+  return [(bits & 0x3fff) + 1, ((bits >>> 14) & 0x3fff) + 1];
+}
+
+/** The decoder, compiled once. It would look for its code where a browser has it. */
+let decoder: Promise<(bytes: ArrayBuffer) => Promise<Transparent>> | undefined;
+const webp = (): typeof decoder & {} =>
+  (decoder ??= (async () => {
+    const { default: decode, init } = await import("@jsquash/webp/decode.js");
+    const code = fileURLToPath(import.meta.resolve("@jsquash/webp/codec/dec/webp_dec.wasm"));
+    await init(await WebAssembly.compile(await readFile(code)));
+    return decode;
+  })());
 
 function onWhite({ width, height, data }: Transparent): Picture {
   const pixels = new Uint8Array(width * height * 3);
