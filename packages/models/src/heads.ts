@@ -1,5 +1,5 @@
 /** @file Heads: what turns hidden states into the logits of a task, and how many outputs it has. */
-import type { JsonObject, Scope, TokenBatch } from "@graftml/peft";
+import { ConfigError, type JsonObject, type Scope, type TokenBatch } from "@graftml/peft";
 import { add, gather, reshape, slice, type Tensor } from "@graftml/tensor";
 import { z } from "zod";
 import { only, readConfig, size } from "./config.ts";
@@ -18,6 +18,9 @@ export interface Head {
 
 /** `problem_type` of a model whose texts may have several labels. */
 const MULTI_LABEL = "multi_label_classification";
+
+/** The task in which a text may have several labels. */
+const JUDGING = "sequence-classification";
 
 const labelKeys = z.object({
   id2label: z.record(z.string(), z.unknown()).nullish(),
@@ -40,7 +43,7 @@ export interface ChosenHead {
 /**
  * The head that a family has for a task, with the labels that are told, or else those of config.json. One label is
  * regression, unless a text may have several.
- * @throws {ConfigError} naming the task and those that the family has a head for.
+ * @throws {ConfigError} naming the task and those that the family has a head for, or that has no text with several labels.
  * @throws {StateError} if config.json wants what the head does not do.
  */
 export function chooseHead(
@@ -56,7 +59,9 @@ export function chooseHead(
   const [count, told] = typeof options.labels === "number" ? [options.labels, null] : [named, options.labels];
   const labels = told?.length ?? count ?? DEFAULT_LABELS;
   const config = told === null && labels === named ? json : withLabels(json, told ?? placeholders(labels));
-  if (options.multiLabel ?? problem_type === MULTI_LABEL)
+  if (options.multiLabel === true && options.task !== JUDGING)
+    throw new ConfigError(`${options.file}: several labels can be had in ${JUDGING} only, not in ${options.task}.`);
+  if (options.multiLabel ?? (problem_type === MULTI_LABEL && options.task === JUDGING))
     return { head, labels, config: { ...config, problem_type: MULTI_LABEL } };
   const kind = labels === 1 ? "regression" : "single_label_classification";
   readConfig(z.object({ problem_type: only(kind) }), json, options.file);

@@ -244,7 +244,7 @@ describe("a configuration is refused, by name, where it wants", () => {
       { num_attention_heads: 5 },
       /num_attention_heads: must divide hidden_size/,
     ],
-    ["several labels at once", "bert-classes", { problem_type: "multi_label_classification" }, /problem_type: only/],
+    ["several labels of a word", "bert-tags", { problem_type: "multi_label_classification" }, /problem_type: only/],
     ["regression with classes", "bert-classes", { problem_type: "regression" }, /problem_type: only "single_label/],
     ["sinusoidal starts", "distilbert-tokens", { sinusoidal_pos_embds: true }, /sinusoidal_pos_embds: only false/],
     ["talking heads", "deberta-tokens", { talking_head: true }, /talking_head: only false/],
