@@ -1,8 +1,8 @@
 /**
  * @file The benchmark runner.
  *
- *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [quant] [mixed] [shifts] [memory] [architectures] [quality] [large]
- *         [--no-peers] [--size MB] [--shared FOLDER] [--json FILE]
+ *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [quant] [mixed] [shifts] [memory] [architectures] [quality] [qlora]
+ *         [large] [--no-peers] [--size MB] [--shared FOLDER] [--json FILE]
  */
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
@@ -17,6 +17,7 @@ import { large } from "./suites/large.ts";
 import { loading } from "./suites/load.ts";
 import { memory } from "./suites/memory.ts";
 import { mixed } from "./suites/mixed.ts";
+import { qlora } from "./suites/qlora.ts";
 import { quality } from "./suites/quality.ts";
 import { quant } from "./suites/quant.ts";
 import { shifted } from "./suites/shifts.ts";
@@ -45,10 +46,11 @@ const suites: Readonly<Record<string, () => Promise<Report>>> = {
   memory,
   architectures: planned,
   quality: () => quality({ folder: values.shared }),
+  qlora: () => qlora({ folder: values.shared }),
   large,
 };
 /** Suites that need files or half an hour, and so run only when they are named. */
-const named = ["quality", "large"];
+const named = ["quality", "qlora", "large"];
 const usual = Object.keys(suites).filter((s) => (values.peers || s !== "peers") && !named.includes(s));
 const chosen = positionals.length > 0 ? positionals : usual;
 const unknown = chosen.find((name) => !(name in suites));

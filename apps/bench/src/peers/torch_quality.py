@@ -3,13 +3,10 @@
 Reads a folder and rows of tokens as JSON from its first line and prints the mean loss by what the linears but the head are stored
 as: what bitsandbytes decodes; and plain four-bit integers in groups of 64, from −8 to 7 times a scale or from 0 to 15 over a range.
 """
-import json, os, sys
-
-os.environ["HF_HUB_OFFLINE"] = "1"
-import bitsandbytes, torch, transformers
-from bitsandbytes.backends.default.ops import _dequantize_4bit_compute
-from bitsandbytes.functional import dequantize_blockwise, int8_vectorwise_dequant
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+import json, sys
+import torch
+from decoded import decoded
+from transformers import AutoModelForCausalLM
 
 torch.set_num_threads(1)
 asked = json.loads(sys.stdin.readline())
@@ -23,21 +20,6 @@ FORMS = {
     "fp4": {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"},
     "int8": {"load_in_8bit": True},
 }
-
-
-def decoded(form):
-    """What bitsandbytes makes of the weights. Its kernel for AVX-512 takes rows to be whole blocks, right or wrong: not that one."""
-    model = AutoModelForCausalLM.from_pretrained(
-        asked["folder"], dtype=torch.float32, quantization_config=BitsAndBytesConfig(**form)
-    )
-    for name, module in model.named_modules():
-        if isinstance(module, bitsandbytes.nn.Linear4bit):
-            codes, state = module.weight.data.reshape(-1), module.weight.quant_state
-            scales = dequantize_blockwise(state.absmax, state.state2) + state.offset if state.nested else state.absmax
-            block, shape = state.blocksize, state.shape
-            yield f"{name}.weight", _dequantize_4bit_compute(codes, scales, state.code, block, shape, torch.float32)
-        elif isinstance(module, bitsandbytes.nn.Linear8bitLt):
-            yield f"{name}.weight", int8_vectorwise_dequant(module.weight.CB, module.weight.SCB)
 
 
 def integers(symmetric):
@@ -69,7 +51,7 @@ def loss(weights):
 
 
 answer = {"f32": loss([])}
-answer.update({name: loss(list(decoded(form))) for name, form in FORMS.items()})
+answer.update({name: loss(list(decoded(asked["folder"], **form))) for name, form in FORMS.items()})
 answer["int4, symmetric"] = loss(list(integers(True)))
 answer["int4, affine"] = loss(list(integers(False)))
 print(json.dumps(answer), flush=True)
