@@ -2,7 +2,7 @@
  * @file The benchmark runner.
  *
  *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [quant] [mixed] [shifts] [memory] [architectures] [quality] [qlora]
- *         [large] [--no-peers] [--size MB] [--shared FOLDER] [--json FILE]
+ *         [large] [cifar] [madx] [--no-peers] [--size MB] [--shared FOLDER] [--json FILE]
  */
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
@@ -10,11 +10,13 @@ import { parseArgs } from "node:util";
 import { deviceRuntime, requestDevice } from "@graftml/tensor";
 import { type Report, table } from "./report.ts";
 import { planned } from "./suites/architectures.ts";
+import { cifar } from "./suites/cifar.ts";
 import { dispatch } from "./suites/dispatch.ts";
 import { encoder } from "./suites/encoder.ts";
 import { kernels } from "./suites/kernels.ts";
 import { large } from "./suites/large.ts";
 import { loading } from "./suites/load.ts";
+import { madx } from "./suites/madx.ts";
 import { memory } from "./suites/memory.ts";
 import { mixed } from "./suites/mixed.ts";
 import { qlora } from "./suites/qlora.ts";
@@ -48,9 +50,11 @@ const suites: Readonly<Record<string, () => Promise<Report>>> = {
   quality: () => quality({ folder: values.shared }),
   qlora: () => qlora({ folder: values.shared }),
   large,
+  cifar: () => cifar({ folder: values.shared }),
+  madx: () => madx({ folder: values.shared }),
 };
 /** Suites that need files or half an hour, and so run only when they are named. */
-const named = ["quality", "qlora", "large"];
+const named = ["quality", "qlora", "large", "cifar", "madx"];
 const usual = Object.keys(suites).filter((s) => (values.peers || s !== "peers") && !named.includes(s));
 const chosen = positionals.length > 0 ? positionals : usual;
 const unknown = chosen.find((name) => !(name in suites));

@@ -1,0 +1,119 @@
+/**
+ * @file Suite `madx`: is a task that was learned in one language understood in another, once the adapter of the language under
+ * it is swapped? @see Pfeiffer et al. 2020 (MAD-X), https://arxiv.org/abs/2005.00052.
+ */
+import { join } from "node:path";
+import { pfeiffer } from "@graftml/adapters";
+import { buildModel } from "@graftml/models";
+import { adapt, type Base, type Loaded, type Model } from "@graftml/peft";
+import { type DeviceRuntime, deviceRuntime, requestDevice } from "@graftml/tensor";
+import { maskedLm, sequenceClassification } from "@graftml/trainer";
+import { fit, judge, pretrained } from "../fitting.ts";
+import { type Language, type Pair, special, tweets, twins } from "../languages.ts";
+import { median } from "../measure.ts";
+import { randomWeights } from "../random.ts";
+import type { Report, Row } from "../report.ts";
+
+const SEEDS = [0, 1, 2];
+/** The base: a BERT. */
+const [LAYERS, WIDTH, BATCH] = [2, 64, 32] as const;
+/** Steps and rates: of the base, of a language's adapter, of the task's. */
+const LESSONS = {
+  base: { steps: 800, lr: 5e-3 },
+  language: { steps: 400, lr: 5e-3 },
+  task: { steps: 150, lr: 3e-3 },
+} as const;
+
+const masked = maskedLm({ mask: special.mask, special: new Set(Object.values(special)), rate: 0.3 });
+const language = pfeiffer({ size: 32, invertible: { reduction: 1 } });
+const task = pfeiffer({ size: 8 });
+
+const pairs: Readonly<Record<string, (data: string, seed: number) => Promise<Pair>>> = {
+  "E2E and its twin, 64 words": (data, seed) => twins(data, { vocabulary: 160, swapped: 64, seed }),
+  "E2E and its twin, 128 words": (data, seed) => twins(data, { vocabulary: 160, swapped: 128, seed }),
+  "Nigerian Pidgin and Hausa": (data) => tweets(data, ["pcm", "hau"], { vocabulary: 800 }),
+};
+
+/**
+ * For each pair of languages how often the task's adapter is right: at home, abroad on its own language's adapter, abroad on
+ * that of the language there, and beside it one that was trained there. Medians over seeds.
+ * @param folder where the data lies, in folders of these names.
+ */
+export async function madx({ folder }: { readonly folder: string }): Promise<Report> {
+  const rows: Row[] = [];
+  for (const [name, read] of Object.entries(pairs)) {
+    const found: (readonly (readonly [string, number])[])[] = [];
+    for (const seed of SEEDS) {
+      const runtime = deviceRuntime(await requestDevice());
+      found.push(Object.entries(await transferred(runtime, await read(join(folder, "data"), seed), seed)));
+      runtime.dispose();
+    }
+    const middle = (i: number): number => median(found.map((figures) => figures[i]?.[1] ?? NaN));
+    rows.push({ name, figures: Object.fromEntries((found[0] ?? []).map(([figure], i) => [figure, middle(i)])) });
+  }
+  return { suite: "madx (accuracy)", rows };
+}
+
+async function transferred(
+  runtime: DeviceRuntime,
+  { vocabulary, classes, languages }: Pair,
+  seed: number,
+): Promise<Readonly<Record<string, number>>> {
+  const config = {
+    model_type: "bert",
+    vocab_size: vocabulary,
+    hidden_size: WIDTH,
+    intermediate_size: 2 * WIDTH,
+    num_hidden_layers: LAYERS,
+    num_attention_heads: 4,
+    max_position_embeddings: 48,
+    initializer_range: 0.05,
+    pad_token_id: special.pad,
+  };
+  const lesson = (of: keyof typeof LESSONS) => ({ batch: BATCH, seed, ...LESSONS[of] });
+  const reader = buildModel(config, { task: "masked-lm" });
+  const texts = languages.flatMap((l) => l.texts);
+  const fresh = { runtime, model: reader, base: randomWeights(reader, seed), task: masked };
+  const base = await pretrained(fresh, { rows: texts, ...lesson("base") });
+
+  const judging = buildModel(config, { task: "sequence-classification", labels: classes });
+  const { base: headed, drawn } = withHead(judging, base, seed);
+  const subject = { runtime, model: judging, base: headed, task: sequenceClassification };
+  /** What is known of a language, under the task. */
+  const learned = async ({ texts }: Language): Promise<Loaded> => {
+    const { state } = await fit({ ...fresh, base }, adapt(reader, [language], languageAs), {
+      rows: texts,
+      ...lesson("language"),
+    });
+    return { adapter: adapt(judging, [language], { ...languageAs, trainable: false }), state };
+  };
+  const [home, abroad] = [await learned(languages[0]), await learned(languages[1])];
+  const taught = (below: Loaded, { train }: Language): Promise<Loaded> =>
+    fit({ ...subject, below: [below] }, adapt(judging, [task], { id: "task", below: [below.adapter], drawn }), {
+      rows: train,
+      ...lesson("task"),
+    });
+  const [here, there] = [await taught(home, languages[0]), await taught(abroad, languages[1])];
+  const right = async (below: readonly Loaded[], { test }: Language): Promise<number> =>
+    (await judge({ ...subject, below }, test, BATCH))["accuracy"] ?? NaN;
+  const figures = {
+    "at home": await right([home, here], languages[0]),
+    "not swapped": await right([home, here], languages[1]),
+    swapped: await right([abroad, here], languages[1]),
+    "trained there": await right([abroad, there], languages[1]),
+  };
+  const { "not swapped": before, swapped, "trained there": supervised } = figures;
+  return { ...figures, "of the gap": (swapped - before) / (supervised - before) };
+}
+
+const languageAs = { id: "language", modules: [] };
+
+/** A base for another task: a head, and what else it lacks, is drawn. */
+function withHead(model: Model, base: Base, seed: number): { readonly base: Base; readonly drawn: readonly string[] } {
+  const fresh = randomWeights(model, seed);
+  const known = new Set(base.names());
+  return {
+    base: { ...fresh, read: (name) => (known.has(name) ? base : fresh).read(name) },
+    drawn: [...fresh.names()].filter((name) => !known.has(name)),
+  };
+}
