@@ -25,7 +25,6 @@ export async function judgeAnswers(
   on: { readonly runtime: Runtime; readonly store: Store },
   session: Session,
   rows: Rows<Row>,
-  { attached = true }: { readonly attached?: boolean } = {},
 ): Promise<Figures> {
   const { run, loaded } = session;
   const { metrics, max_length: maxNewTokens } = run.data;
@@ -33,7 +32,7 @@ export async function judgeAnswers(
   const asked = referencesOf(rows);
   const prompts = [...asked.keys()].map((text) => promptOf(text, loaded));
   const options = { maxNewTokens, batch: run.train.batch_size };
-  const answers = await write(on, session, prompts, options, { attached });
+  const answers = await write(on, session, prompts, options);
   const texts = answers.map(({ text }) => text ?? "");
   const references = [...asked.values()];
   return Object.fromEntries(metrics.map((name) => [name, textMetrics[name]?.(texts, references) ?? NaN]));

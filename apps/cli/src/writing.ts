@@ -59,7 +59,7 @@ export function chatPromptOf(text: string, { tokenizer }: Session["loaded"]): Pr
 }
 
 /**
- * Writes prompts on, with the session's adapters or without.
+ * Writes prompts on, with the session's adapters.
  * @param options.stacks adapters outside of those, among which prompts choose.
  */
 export async function write(
@@ -67,9 +67,9 @@ export async function write(
   { loaded: { model, tokenizer, eos }, stack }: Session,
   prompts: readonly Prompt[],
   { maxNewTokens, sampling, batch = 16, onText }: WriteOptions,
-  { attached = true, stacks = [] }: { readonly attached?: boolean; readonly stacks?: MixedSetup["stacks"] } = {},
+  { stacks = [] }: { readonly stacks?: MixedSetup["stacks"] } = {},
 ): Promise<readonly Written[]> {
-  const adapters = attached ? stack.map((s) => s.adapter) : [];
+  const adapters = stack.map((s) => s.adapter);
   const generator = openGenerator({ runtime, store, model, adapters, ...(stacks.length > 0 && { stacks }) });
   const written: Written[] = [];
   try {

@@ -60,7 +60,9 @@ describe("graft quantize", { timeout: 120_000 }, () => {
     const { attached, merged } = coded["loss"] as Readonly<Record<string, number>>;
     const held = async (...args: readonly string[]): Promise<unknown> => run("eval", ...args, ...host);
     expect(await held("run.yaml", "--model", "stored")).toMatchObject({ adapted: { loss: attached } });
-    expect(await held("--model", "coded", "--data.eval", "dev.csv")).toMatchObject({ base: { loss: merged } });
+    const alone = await held("--model", "coded", "--data.eval", "dev.csv");
+    expect(alone).toMatchObject({ base: { loss: merged } });
+    expect(alone).not.toHaveProperty("adapted"); // how it is stored is no adapter
     expect(merged).not.toBe(attached);
 
     const whole = await graft(folder, [

@@ -1,5 +1,4 @@
 /** @file `graft eval`: loss and the task's figures on held-out data, with and without the adapter. */
-import type { Adapter } from "@graftml/peft";
 import { evaluate, type Evaluation } from "@graftml/trainer";
 import { judgeAnswers } from "../answers.ts";
 import { deviceOf, openRuntime } from "../device.ts";
@@ -9,7 +8,7 @@ import { examplesOf, readRecords } from "../plan.ts";
 import { precisionOf } from "../precision.ts";
 import { figures, thousands } from "../render.ts";
 import { parseRun } from "../run-file.ts";
-import { declareSession } from "../session.ts";
+import { declareSession, type Placed } from "../session.ts";
 import { taskOf } from "../tasks.ts";
 import type { Command } from "../verbs.ts";
 
@@ -32,13 +31,15 @@ export const evaluateData: Command = async (io, args, options) => {
       batchSize,
       precision: precisionOf(run),
     };
-    const judged = async (adapters: readonly Adapter[]): Promise<Evaluation> => ({
-      ...(await evaluate({ ...setting, adapters }, rows)),
-      ...(await judgeAnswers({ runtime, store }, session, records.eval, { attached: adapters.length > 0 })),
+    const judged = async (placed: readonly Placed[]): Promise<Evaluation> => ({
+      ...(await evaluate({ ...setting, adapters: placed.map((s) => s.adapter) }, rows)),
+      ...(await judgeAnswers({ runtime, store }, { ...session, stack: placed }, records.eval)),
     });
-    const base = await judged([]);
+    // What a quantized folder holds is the base, and is never there in full.
+    const bare = loaded.methods.length > 0 ? stack.slice(0, 1) : [];
+    const base = await judged(bare);
     io.begun = true;
-    const adapted = stack.length === 0 ? undefined : await judged(stack.map((s) => s.adapter));
+    const adapted = stack.length === bare.length ? undefined : await judged(stack);
     const line = (name: string, evaluation: Evaluation): readonly string[] => [name, ...figures(evaluation)];
     const shown = [files]
       .flat()
