@@ -167,7 +167,7 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: "validate",
-    summary: "check a run file: every problem at once, without a device and without reading the data",
+    summary: "check a run file and its data: every problem at once, without a device",
     usage: "RUN.yaml [--key value …]",
     options: [],
     example: "graft validate run.yaml",
