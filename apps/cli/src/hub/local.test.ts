@@ -98,7 +98,7 @@ describe("a data set on the Hub", () => {
     ["validation before test", ["validation.csv", "test.csv", "train.csv"], "org/name", "eval", ["validation.csv"]],
     ["test where there is no validation", ["test.csv", "train.csv"], "org/name", "eval", ["test.csv"]],
     ["one type where there are several", ["train.csv", "train.parquet"], "org/name", "train", ["train.parquet"]],
-    ["the only file there is", ["all.jsonl", "README.md"], "org/name", "train", ["all.jsonl"]],
+    ["the only file there is", ["all.jsonl", "notes.md"], "org/name", "train", ["all.jsonl"]],
     [
       "one of several sets",
       ["cola/train-0.parquet", "sst2/train-0.parquet"],
@@ -112,6 +112,13 @@ describe("a data set on the Hub", () => {
     const files = await localData(name, split);
     expect(fetched(requests)).toEqual(expected);
     expect(files.map((file) => file.split(/snapshots\/[^/]+\//)[1])).toEqual(expected);
+  });
+
+  it("comes with its description, which is no data", async () => {
+    const requests = await hubWith({ "datasets/org/name": named("train.csv", "README.md", "dataset_infos.json") });
+    const files = await localData("org/name", "train");
+    expect(fetched(requests).toSorted()).toEqual(["README.md", "dataset_infos.json", "train.csv"]);
+    expect(files.map((file) => file.split(/snapshots\/[^/]+\//)[1])).toEqual(["train.csv"]);
   });
 
   it("must be told from others in the same repository", async () => {
