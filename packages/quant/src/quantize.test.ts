@@ -3,6 +3,7 @@ import { bitsOf, codeLengths, decodeCodes, type Encoding } from "@graftml/tensor
 import { describe, expect, it } from "vitest";
 import { DYNAMIC, FP4, NF4 } from "./codebooks.ts";
 import { encodingOf, quant, quantize, type QuantConfig } from "./index.ts";
+import { scalesOf } from "./quantize.ts";
 
 const given = (config: Partial<QuantConfig>): Encoding =>
   encodingOf({ type: "nf4", block: null, double_quant: false, ...config });
@@ -60,6 +61,33 @@ describe("quantize", () => {
     expect(decodeCodes(Object.values(quantize(new Float32Array(100), double, "w")), double).every((x) => x === 0)).toBe(
       true,
     );
+  });
+
+  it.each<Partial<QuantConfig>>([{}, { double_quant: true }, { type: "fp4", block: 32 }, { type: "int8" }])(
+    "gives the same scales where they alone are asked for (%o)",
+    (config) => {
+      const attrs = { shape: [7, 43] as const, encoding: given(config) };
+      const { codes: _, ...scales } = quantize(normal(7 * 43), attrs, "w");
+      expect(scalesOf(normal(7 * 43), attrs, "w")).toEqual(scales);
+      expect(() => scalesOf(new Float32Array(7 * 43).fill(NaN), attrs, "w")).toThrow("w [7, 43] holds NaN at [0, 0]");
+    },
+  );
+
+  it("finds the nearest number of a table, at a middle the lower one", () => {
+    for (const table of [NF4, FP4]) {
+      const sorted = [...new Set(table.map((x) => x + 0))].sort((a, b) => a - b);
+      const middles = sorted.slice(1).map((x, i) => Math.fround(Math.fround((sorted[i] ?? 0) + x) / 2));
+      const around = middles.flatMap((x) => [x * (1 - 2 ** -23), x, x * (1 + 2 ** -23)]);
+      // A 1 makes the block's largest magnitude 1, so that values are looked up as they are.
+      const values = Float32Array.from([1, ...around, ...new Array<number>(63 - around.length).fill(0)]);
+      const attrs = { shape: [1, 64] as const, encoding: given({ type: table === NF4 ? "nf4" : "fp4" }) };
+      const { codes, scales } = quantize(values, attrs, "w");
+      const decoded = decodeCodes([codes, scales], attrs);
+      values.forEach((x, i) => {
+        const place = middles.findIndex((middle) => x <= middle);
+        expect(decoded[i], `${x}`).toBeCloseTo(sorted[place < 0 ? sorted.length - 1 : place] ?? NaN, 7);
+      });
+    }
   });
 
   it.each([NaN, Infinity, -Infinity])("refuses %s, with the weight's name and place", (bad) => {
