@@ -41,7 +41,7 @@ export async function memory(): Promise<Report> {
           "planned, MB": total(step.memory) / MB,
           "allocated, MB": allocated / MB,
           "allocated / planned": allocated / total(step.memory),
-          "but activations, MB": (allocated - (runtime.allocated()["activations"] ?? 0)) / MB,
+          "all but activations, MB": (allocated - (runtime.allocated()["activations"] ?? 0)) / MB,
         },
       });
       runtime.dispose();
