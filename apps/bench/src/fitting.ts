@@ -13,6 +13,7 @@ import {
 import { full } from "@graftml/surgical";
 import type { Runtime, Source } from "@graftml/tensor";
 import { type Checkpoint, type Evaluation, evaluate, linear, type Task, train } from "@graftml/trainer";
+import { randomWeights } from "./random.ts";
 
 /** A model with its values, on a device, and what it is for. */
 export interface Subject<Batch, Row> {
@@ -87,4 +88,18 @@ export async function pretrained<Batch, Row>(subject: Subject<Batch, Row>, lesso
   const values = new Map<string, Source>();
   for (const name of trained.names()) values.set(name, await trained.read(name));
   return { ...base, read: async (name) => values.get(name) ?? base.read(name) };
+}
+
+/** A base for another task: a head, and what else it lacks, is drawn. */
+export function withHead(
+  model: Model,
+  base: Base,
+  seed: number,
+): { readonly base: Base; readonly drawn: readonly string[] } {
+  const fresh = randomWeights(model, seed);
+  const known = new Set(base.names());
+  return {
+    base: { ...fresh, read: (name) => (known.has(name) ? base : fresh).read(name) },
+    drawn: [...fresh.names()].filter((name) => !known.has(name)),
+  };
 }

@@ -5,10 +5,10 @@
 import { join } from "node:path";
 import { pfeiffer } from "@graftml/adapters";
 import { buildModel } from "@graftml/models";
-import { adapt, type Base, type Loaded, type Model } from "@graftml/peft";
+import { adapt, type Loaded } from "@graftml/peft";
 import { type DeviceRuntime, deviceRuntime, requestDevice } from "@graftml/tensor";
 import { maskedLm, sequenceClassification } from "@graftml/trainer";
-import { fit, judge, pretrained } from "../fitting.ts";
+import { fit, judge, pretrained, withHead } from "../fitting.ts";
 import { type Language, type Pair, special, tweets, twins } from "../languages.ts";
 import { median } from "../measure.ts";
 import { randomWeights } from "../random.ts";
@@ -17,10 +17,7 @@ import type { Report, Row } from "../report.ts";
 const SEEDS = [0, 1, 2];
 /** The base: a BERT. */
 const [LAYERS, WIDTH, BATCH] = [2, 64, 32] as const;
-/**
- * Share of the second language's texts that the base sees: little, as models of many languages know most of theirs. Of two
- * languages that it knows alike it makes two sets of features, and no adapter has anything to translate.
- */
+/** Share of the second language's texts that the base sees: few, as a model of many languages has seen little of most of them. */
 const ABROAD = 1 / 16;
 /** Steps and rates: of the base, of a language's adapter, of the task's. */
 const LESSONS = {
@@ -115,13 +112,3 @@ async function transferred(
 }
 
 const languageAs = { id: "language", modules: [] };
-
-/** A base for another task: a head, and what else it lacks, is drawn. */
-function withHead(model: Model, base: Base, seed: number): { readonly base: Base; readonly drawn: readonly string[] } {
-  const fresh = randomWeights(model, seed);
-  const known = new Set(base.names());
-  return {
-    base: { ...fresh, read: (name) => (known.has(name) ? base : fresh).read(name) },
-    drawn: [...fresh.names()].filter((name) => !known.has(name)),
-  };
-}
