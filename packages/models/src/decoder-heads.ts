@@ -61,7 +61,11 @@ export function decoderInputs(trace: Trace, size: BatchSize, maxLength: number, 
   const tokens = tokenInputs(trace, size, maxLength);
   if (head.outputs === "tokens") return tokens;
   if (size.texts !== undefined) return { ...tokens, judged: trace.input("ends", [size.texts], "i32") };
-  return { ...tokens, mask: tokens.mask ?? trace.input("mask", [size.batch, size.length]) };
+  if (size.packed === true)
+    throw new ShapeError(
+      "texts that share a row are judged one by one: say how many there are (texts), or turn packing off.",
+    );
+  return { ...tokens, mask: trace.input("mask", [size.batch, size.length]) };
 }
 
 /** Hidden states of every text's last token, by the mask unless texts share rows: [B, T', D] → [texts, D]. Padding stands on the right. */

@@ -86,9 +86,10 @@ describe("a decoder that judges", () => {
     expect(sites(model).find((s) => s.path === "score")?.roles).toEqual(["head"]);
   });
 
-  it("refuses texts that share a row", () => {
+  it("refuses texts that share a row, unless it is told how many there are", () => {
     const model = buildModel(configOf("gpt2"), { task: "sequence-classification" });
     const packed = { batch: 1, length: 4, packed: true };
+    expect(model.inputs(new Trace(), { ...packed, texts: 2 }).judged?.shape).toEqual([2]);
     expect(() => model.inputs(new Trace(), packed)).toThrow(/turn packing off/);
   });
 
