@@ -37,7 +37,7 @@ function withoutShared(): string[] {
 // A file may need both: `*.gpu.shared.test.ts` belongs to `shared`. Files on the device share a process, which keeps what it has
 // compiled, and there are two of these: a software adapter compiles with one core, and does so for most of the time.
 const always = ["**/node_modules/**", "**/dist/**"];
-const onDevice = { pool: "forks", isolate: false, maxWorkers: 2, testTimeout: 60_000 } as const;
+const onDevice = { pool: "forks", isolate: false, maxWorkers: 2, testTimeout: 120_000, hookTimeout: 120_000 } as const;
 const noAdapter = withoutAdapter();
 const noShared = withoutShared();
 
