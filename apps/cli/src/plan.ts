@@ -117,11 +117,9 @@ function named<T>(known: Readonly<Record<string, T>>, name: string): T {
  * @throws {UsageError} if it is more than may be allocated, with the settings that would fit.
  */
 export function planWithin(run: AnyRun, { cap, runtime }: Opened): MemoryPlan {
-  const [beside, apart] = [false, true].map((pagedOptimizer) => planRun({ ...run, pagedOptimizer })) as [
-    MemoryPlan,
-    MemoryPlan,
-  ]; // two of them
+  const beside = planRun({ ...run, pagedOptimizer: false });
   if (totalBytes(beside) <= cap) return beside;
+  const apart = planRun({ ...run, pagedOptimizer: true });
   const plan = run.pagedOptimizer === true ? apart : beside;
   if (totalBytes(plan) <= cap) return plan;
   const half = Math.ceil(run.batchSize / 2);

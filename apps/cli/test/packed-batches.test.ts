@@ -1,7 +1,7 @@
 import { buildModel, bert, deberta, distilbert, type Family, llamas, randomBase, roberta } from "@graftml/models";
-import { adapt, declareAdapter, declareBase } from "@graftml/peft";
+import { adapt, declareAdapter, declareBase, openScope, predict } from "@graftml/peft";
 import { full } from "@graftml/surgical";
-import { hostRuntime } from "@graftml/tensor";
+import { hostRuntime, Trace } from "@graftml/tensor";
 import {
   evaluate,
   type Example,
@@ -83,6 +83,12 @@ describe("a batch whose texts share rows", { timeout: 60_000 }, () => {
       await trained(family, json, maskedLm({ ...masking, packed: true }), rows),
       await trained(family, json, maskedLm(masking), rows),
     );
+  });
+
+  it("is refused by a model that is not told how many texts there are", () => {
+    const model = buildModel(models[0]![2], { task: "sequence-classification" });
+    const scope = openScope(new Trace(), [], { train: false, model: model.info });
+    expect(() => predict(model, scope, { batch: 2, length: 8, packed: true })).toThrow(/turn packing off/);
   });
 
   it("has them in as few rows as hold them, the longest first, and knows where each lies", () => {

@@ -1,7 +1,7 @@
 /** @file What stands on a decoder: the output embedding, or a layer that judges a text by its last token. */
 import type { BatchSize, TokenBatch } from "@graftml/peft";
 import { add, cast, scale, shift, ShapeError, sum, type Tensor, type Trace } from "@graftml/tensor";
-import { type Head, rowsAt } from "./heads.ts";
+import { type Head, refuseShared, rowsAt } from "./heads.ts";
 import { iota, linear, tokenInputs } from "./layers.ts";
 
 /** Rate of the dropout before labels of tokens, where config.json names none. */
@@ -61,10 +61,7 @@ export function decoderInputs(trace: Trace, size: BatchSize, maxLength: number, 
   const tokens = tokenInputs(trace, size, maxLength);
   if (head.outputs === "tokens") return tokens;
   if (size.texts !== undefined) return { ...tokens, judged: trace.input("ends", [size.texts], "i32") };
-  if (size.packed === true)
-    throw new ShapeError(
-      "texts that share a row are judged one by one: say how many there are (texts), or turn packing off.",
-    );
+  refuseShared(size.packed);
   return { ...tokens, mask: trace.input("mask", [size.batch, size.length]) };
 }
 

@@ -1,6 +1,6 @@
 /** @file Heads: what turns hidden states into the logits of a task, and how many outputs it has. */
 import { ConfigError, type JsonObject, type Scope, type TokenBatch } from "@graftml/peft";
-import { add, gather, reshape, slice, type Tensor } from "@graftml/tensor";
+import { add, gather, reshape, ShapeError, slice, type Tensor } from "@graftml/tensor";
 import { z } from "zod";
 import { only, readConfig, size } from "./config.ts";
 import { type BuildOptions, headFor } from "./family.ts";
@@ -86,11 +86,20 @@ export const classifier = (s: Scope, h: Tensor, labels: number): Tensor =>
   linear(s, h, { roles: ["head"], out: labels, bias: true });
 
 /** The first row of every text: its first token, or what a method put before it. [B, T', D] → [texts, D] */
-export function firstRow(h: Tensor, { judged }: TokenBatch): Tensor {
+export function firstRow(h: Tensor, { judged, packed }: TokenBatch): Tensor {
+  if (judged === undefined) refuseShared(packed);
   const [B = 0, , D = 0] = h.shape;
   return h.node.trace.within("first row", () =>
     judged === undefined ? reshape(slice(h, 1, 0, 1), [B, D]) : rowsAt(h, judged),
   );
+}
+
+/** @throws {ShapeError} if texts share a row and it is not told how many: they are judged one by one. */
+export function refuseShared(packed: boolean | undefined): void {
+  if (packed === true)
+    throw new ShapeError(
+      "texts that share a row are judged one by one: say how many there are (texts), or turn packing off.",
+    );
 }
 
 /** Rows of hidden states by their numbers: [B, T, D], i32 [N] → [N, D] */

@@ -1,8 +1,8 @@
 /** @file Waiting for a run without taking a core from the device that computes it. */
 
-/** The next nap is this share of the time waited so far, so that a result is not noticed much later than it came; */
+/** Share of the time waited so far that the next nap takes: a result is noticed little later than it came. */
 const SHARE = 0.02;
-/** but no longer than this, in ms. */
+/** Longest nap, in ms. */
 const LONGEST = 5;
 
 /**

@@ -64,11 +64,12 @@ export function laidOut(
   texts: readonly Example[],
   shape: BatchShape,
 ): { readonly rows: readonly Example[]; readonly inputs: Collated["inputs"] } {
-  if (shape.texts === undefined) return { rows: texts, inputs: tokenInputs(texts, shape) };
+  const { texts: count } = shape;
+  if (count === undefined) return { rows: texts, inputs: tokenInputs(texts, shape) };
   const { rows, starts, ends } = packBatch(texts, shape.length);
   const read = tokenInputs(rows, shape);
   const places = (of: readonly number[]): Int32Array => {
-    const all = new Int32Array(shape.texts ?? 0); // texts that are missing count for nothing: any token will do
+    const all = new Int32Array(count); // texts that are missing count for nothing: any token will do
     all.set(of);
     return all;
   };
