@@ -1,7 +1,10 @@
 /** @file Pairs of languages: texts to learn each from, and texts to judge. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
+import { gunzip } from "node:zlib";
 import { rngOf } from "@graftml/peft";
+import { IGNORE } from "@graftml/tensor";
 import type { Example } from "@graftml/trainer";
 
 /** Ids of the words that stand for no word of a text. */
@@ -19,6 +22,11 @@ export interface Language {
   readonly test: readonly Example[];
 }
 
+/** A language whose task has classes of these names. */
+export interface Judged extends Language {
+  readonly classes: readonly string[];
+}
+
 /** Two languages with one vocabulary and one task. */
 export interface Pair {
   readonly vocabulary: number;
@@ -26,8 +34,24 @@ export interface Pair {
   readonly languages: readonly [Language, Language];
 }
 
-/** Texts with their classes, as files have them. */
-type Judged = readonly (readonly [text: string, label: string])[];
+/** Texts in words, as files have them, each with its class or with those of its words. */
+type Texts = readonly (readonly [words: readonly string[], label: string | readonly string[]])[];
+
+/** English sentences of Universal Dependencies (EWT), in small letters, with the part of speech of each word. */
+export async function tagged(folder: string, { vocabulary }: { readonly vocabulary: number }): Promise<Judged> {
+  const read = (text: string): Texts =>
+    text.split(/\r?\n\r?\n/).flatMap((sentence) => {
+      const words = linesOf(sentence).filter((line) => /^\d+\t/.test(line)); // no comments, no contractions
+      const columns = words.map((line) => line.split("\t"));
+      if (columns.length < 3) return [];
+      return [[columns.map(([, form = ""]) => form.toLowerCase()), columns.map(([, , , tag = ""]) => tag)] as const];
+    });
+  const at = (name: string): string => join(folder, "xling-ud-english-ewt", name);
+  const packed = await readFile(at("en_ewt-ud-train.conllu.gz"));
+  const train = read((await promisify(gunzip)(packed)).toString());
+  const lexicon = lexiconOf(train, vocabulary);
+  return languageOf(lexicon, train, read(await readFile(at("en_ewt-ud-dev.conllu"), "utf8")));
+}
 
 /**
  * Descriptions of restaurants, of E2E, and their twin: the same language, but its commonest words have changed places in pairs
@@ -39,17 +63,22 @@ export async function twins(
   folder: string,
   { vocabulary, swapped, seed }: { readonly vocabulary: number; readonly swapped: number; readonly seed: number },
 ): Promise<Pair> {
-  const read = async (name: string): Promise<Judged> =>
+  const read = async (name: string): Promise<Texts> =>
     linesOf(await readFile(join(folder, "e2e/lora-format", name), "utf8")).flatMap((line) => {
       const [meaning = "", text = ""] = line.split("||");
       const [, type] = /Type : ([a-z ]+?) *(?:\||$)/.exec(meaning) ?? [];
-      return type === undefined ? [] : [[text, type] as const];
+      return type === undefined ? [] : [[wordsOf(text), type] as const];
     });
   const [train, test] = [await read("valid.txt"), await read("test.txt")];
-  const half = (which: number): Judged => train.filter((_, i) => i % 2 === which);
+  const half = (which: number): Texts => train.filter((_, i) => i % 2 === which);
   const places = shuffled(swapped, seed).map((i) => FIRST_WORD + i);
   const twin = new Map(places.map((word, i) => [word, places[i ^ 1] ?? word]));
-  return pairOf([half(0), half(1)], [test, test], vocabulary, [(id) => id, (id) => twin.get(id) ?? id]);
+  const lexicon = lexiconOf(train, vocabulary);
+  const languages = [
+    languageOf(lexicon, half(0), test),
+    languageOf(lexicon, half(1), test, (id) => twin.get(id) ?? id),
+  ] as const;
+  return { vocabulary, classes: lexicon.classes.length, languages };
 }
 
 /** Tweets in two languages of AfriSenti, and whether they say something good, bad or neither. */
@@ -58,14 +87,18 @@ export async function tweets(
   names: readonly [string, string],
   { vocabulary }: { readonly vocabulary: number },
 ): Promise<Pair> {
-  const read = async (language: string, file: string): Promise<Judged> =>
+  const read = async (language: string, file: string): Promise<Texts> =>
     linesOf(await readFile(join(folder, "xling-afrisenti", language, file), "utf8"))
       .slice(1)
-      .map((line) => [line.slice(0, line.lastIndexOf("\t")), line.slice(line.lastIndexOf("\t") + 1)] as const);
+      .map((line) => [wordsOf(line.slice(0, line.lastIndexOf("\t"))), line.slice(line.lastIndexOf("\t") + 1)]);
   const [a, b] = names;
   const train = [await read(a, "train.tsv"), await read(b, "train.tsv")] as const;
-  const test = [await read(a, "dev.tsv"), await read(b, "dev.tsv")] as const;
-  return pairOf(train, test, vocabulary, [(id) => id, (id) => id]);
+  const lexicon = lexiconOf(train.flat(), vocabulary);
+  const languages = [
+    languageOf(lexicon, train[0], await read(a, "dev.tsv")),
+    languageOf(lexicon, train[1], await read(b, "dev.tsv")),
+  ] as const;
+  return { vocabulary, classes: lexicon.classes.length, languages };
 }
 
 const linesOf = (text: string): readonly string[] => text.split(/\r?\n/).filter((line) => line !== "");
@@ -83,32 +116,44 @@ function shuffled(n: number, seed: number): readonly number[] {
     .map(([, i]) => i);
 }
 
-/** Both languages in ids of the commonest words of all texts to learn from, commonest first. */
-function pairOf(
-  train: readonly [Judged, Judged],
-  test: readonly [Judged, Judged],
-  vocabulary: number,
-  renamed: readonly [(id: number) => number, (id: number) => number],
-): Pair {
+/** Ids of words, and classes. */
+interface Lexicon {
+  readonly ids: ReadonlyMap<string, number>;
+  readonly classes: readonly string[];
+}
+
+/** The commonest words of texts, commonest first, and the classes in them. */
+function lexiconOf(texts: Texts, vocabulary: number): Lexicon {
   const counts = new Map<string, number>();
-  for (const [text] of train.flat()) for (const word of wordsOf(text)) counts.set(word, (counts.get(word) ?? 0) + 1);
+  for (const [words] of texts) for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1);
   const common = [...counts].sort(([, a], [, b]) => b - a).slice(0, vocabulary - FIRST_WORD);
-  const ids = new Map(common.map(([word], i) => [word, FIRST_WORD + i]));
-  const classes = [...new Set(train.flat().map(([, label]) => label))].sort();
-  const rows = (judged: Judged, rename: (id: number) => number): readonly Example[] =>
-    judged.map(([text, label]) => {
-      const words = wordsOf(text)
-        .slice(0, LENGTH)
-        .map((word) => rename(ids.get(word) ?? special.unknown));
-      return { ids: [special.first, ...words, special.last], labels: [classes.indexOf(label)] };
-    });
-  const language = (which: 0 | 1): Language => {
-    const learned = rows(train[which], renamed[which]);
-    return {
-      texts: learned.flatMap(({ ids }) => (ids.some((id) => id >= FIRST_WORD) ? [{ ids, labels: [] }] : [])),
-      train: learned,
-      test: rows(test[which], renamed[which]),
-    };
+  return {
+    ids: new Map(common.map(([word], i) => [word, FIRST_WORD + i])),
+    classes: [...new Set(texts.flatMap(([, label]) => label))].sort(),
   };
-  return { vocabulary, classes: classes.length, languages: [language(0), language(1)] };
+}
+
+/** A language in ids. @param renamed what a word's id is in this language. */
+function languageOf(
+  { ids, classes }: Lexicon,
+  train: Texts,
+  test: Texts,
+  renamed: (id: number) => number = (id) => id,
+): Judged {
+  const rows = (texts: Texts): readonly Example[] =>
+    texts.map(([all, label]) => {
+      const words = all.slice(0, LENGTH).map((word) => renamed(ids.get(word) ?? special.unknown));
+      const labels =
+        typeof label === "string"
+          ? [classes.indexOf(label)]
+          : [IGNORE, ...label.slice(0, LENGTH).map((tag) => classes.indexOf(tag)), IGNORE];
+      return { ids: [special.first, ...words, special.last], labels };
+    });
+  const learned = rows(train);
+  return {
+    classes,
+    texts: learned.flatMap(({ ids }) => (ids.some((id) => id >= FIRST_WORD) ? [{ ids, labels: [] }] : [])),
+    train: learned,
+    test: rows(test),
+  };
 }

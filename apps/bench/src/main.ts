@@ -2,7 +2,7 @@
  * @file The benchmark runner.
  *
  *     pnpm bench [dispatch] [kernels] [step] [load] [peers] [encoder] [quant] [mixed] [shifts] [memory] [architectures] [quality] [qlora]
- *         [large] [cifar] [madx] [--no-peers] [--size MB] [--shared FOLDER] [--json FILE]
+ *         [large] [cifar] [madx] [masked] [--no-peers] [--size MB] [--shared FOLDER] [--json FILE]
  */
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
@@ -17,6 +17,7 @@ import { kernels } from "./suites/kernels.ts";
 import { large } from "./suites/large.ts";
 import { loading } from "./suites/load.ts";
 import { madx } from "./suites/madx.ts";
+import { masked } from "./suites/masked.ts";
 import { memory } from "./suites/memory.ts";
 import { mixed } from "./suites/mixed.ts";
 import { qlora } from "./suites/qlora.ts";
@@ -52,9 +53,10 @@ const suites: Readonly<Record<string, () => Promise<Report>>> = {
   large,
   cifar: () => cifar({ folder: values.shared }),
   madx: () => madx({ folder: values.shared }),
+  masked: () => masked({ folder: values.shared }),
 };
 /** Suites that need files or half an hour, and so run only when they are named. */
-const named = ["quality", "qlora", "large", "cifar", "madx"];
+const named = ["quality", "qlora", "large", "cifar", "madx", "masked"];
 const usual = Object.keys(suites).filter((s) => (values.peers || s !== "peers") && !named.includes(s));
 const chosen = positionals.length > 0 ? positionals : usual;
 const unknown = chosen.find((name) => !(name in suites));
