@@ -1,6 +1,6 @@
-"""LoRA in torch + PEFT on what bitsandbytes decodes of a model's NF4, as a contender: held-out losses by seed.
+"""LoRA in torch + PEFT on what bitsandbytes decodes of a model's NF4, as a contender: held-out losses by start.
 
-Reads folders, seeds and sizes as JSON from its first line. Rows go in file order, start and end token included.
+Reads folders, those of the adapters to start from among them, and sizes as JSON from its first line. Rows go in file order, start and end token included.
 """
 import csv, json, sys
 import peft, torch, transformers
@@ -27,13 +27,11 @@ def logits_and_targets(model, batch):
 
 train, dev = rows("trainset.csv", STEPS * ROWS), rows("devset.csv", HELD_OUT)
 losses = []
-for seed in asked["seeds"]:
-    torch.manual_seed(seed)
+for start in asked["starts"]:
     base = transformers.AutoModelForCausalLM.from_pretrained(asked["model"], dtype=torch.float32)
     for name, weight in weights.items():
         base.get_parameter(name).data = weight.clone()
-    lora = peft.LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = peft.get_peft_model(base, lora)
+    model = peft.PeftModel.from_pretrained(base, start, is_trainable=True)
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=asked["lr"], weight_decay=0.0)
     for batch in train:

@@ -1,4 +1,4 @@
-/** @file Suite `qlora`: LoRA on four bits beside LoRA on full precision, and beside PEFT on the same decoded weights. */
+/** @file Suite `qlora`: LoRA on four bits beside LoRA on full precision, and beside PEFT on the same decoded weights, from the same adapter. */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -22,10 +22,16 @@ export async function qlora({ folder }: { readonly folder: string }): Promise<Re
     const found: Record<string, readonly number[]> = {};
     for (const [name, methods] of Object.entries(stacks)) {
       const losses: number[] = [];
-      for (const seed of SEEDS) losses.push(await trained(out, { model, data, methods, seed }));
+      for (const seed of SEEDS)
+        losses.push(await run(out, { model, data, methods, seed, steps: STEPS, lr: LR, to: "out" }));
       found[name] = losses;
     }
-    const asked = { model, data, seeds: SEEDS, steps: STEPS, rows: ROWS, length: LENGTH, heldOut: HELD_OUT, lr: LR };
+    const starts: string[] = [];
+    for (const seed of SEEDS) {
+      await run(out, { model, data, methods: stacks["on NF4"], seed, steps: 1, lr: 0, to: `start-${seed}` });
+      starts.push(join(out, `start-${seed}/adapter`));
+    }
+    const asked = { model, data, starts, steps: STEPS, rows: ROWS, length: LENGTH, heldOut: HELD_OUT, lr: LR };
     const answer = (await askTorch("torch_qlora.py", asked)) as readonly number[] | null; // what the script prints
     if (answer !== null) found["PEFT on the decoded NF4"] = answer;
     const nf4 = mean(found["on NF4"] ?? []);
@@ -41,27 +47,30 @@ export async function qlora({ folder }: { readonly folder: string }): Promise<Re
 
 const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0) / xs.length;
 
-/** The held-out loss after training from a seed. */
-async function trained(
-  out: string,
-  {
-    model,
-    data,
-    methods,
-    seed,
-  }: { readonly model: string; readonly data: string; readonly methods: object; readonly seed: number },
-): Promise<number> {
+/** What to train, how long, and the folder that it goes to. */
+interface Run {
+  readonly model: string;
+  readonly data: string;
+  readonly methods: object;
+  readonly seed: number;
+  readonly steps: number;
+  readonly lr: number;
+  readonly to: string;
+}
+
+/** Trains by the command line, and gives the held-out loss. */
+async function run(out: string, { model, data, methods, seed, steps, lr, to }: Run): Promise<number> {
   const rows = { columns: { text: "ref" }, max_length: LENGTH, shuffle: false, eval_rows: HELD_OUT };
-  const run = {
+  const file = {
     model,
     methods,
     data: { train: join(data, "trainset.csv"), eval: join(data, "devset.csv"), ...rows },
-    train: { steps: STEPS, batch_size: ROWS, lr: LR, seed },
-    out: "out",
+    train: { steps, batch_size: ROWS, lr, seed },
+    out: to,
   };
-  await writeFile(join(out, "run.json"), JSON.stringify(run));
+  await writeFile(join(out, "run.json"), JSON.stringify(file));
   await graft(out, ["train", "run.json", "--force"]);
-  const summary = JSON.parse(await readFile(join(out, "out/summary.json"), "utf8")) as {
+  const summary = JSON.parse(await readFile(join(out, to, "summary.json"), "utf8")) as {
     readonly final: { readonly eval: { readonly loss: number } };
   }; // as the contract says
   return summary.final.eval.loss;
