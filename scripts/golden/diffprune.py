@@ -16,7 +16,7 @@ import tiny
 import torch
 import transformers
 
-FRACTION, L0, ALPHA, LEFT, RIGHT, GATE_RATE = 0.1, 1e-3, 1.0, -1.5, 1.5, 10.0
+FRACTION, L0, ALPHA, LEFT, RIGHT, GATE_RATE, FIXED_RATE = 0.1, 1e-3, 1.0, -1.5, 1.5, 10.0, 5.0
 CUT = tiny.STEPS // 2
 
 
@@ -57,10 +57,10 @@ def train(structured):
     mask = None
     trained = [*diff.values(), *alpha.values(), *group.values()]
 
-    def optimizer():
+    def optimizer(rate=1):
         gates = [*alpha.values(), *group.values()]
         return torch.optim.AdamW(
-            [{"params": [*diff.values()], "lr": tiny.LR}, {"params": gates, "lr": tiny.LR * GATE_RATE}], weight_decay=0.0
+            [{"params": [*diff.values()], "lr": tiny.LR * rate}, {"params": gates, "lr": tiny.LR * GATE_RATE}], weight_decay=0.0
         )
 
     def z_of(name, step):
@@ -93,7 +93,7 @@ def train(structured):
                 mask = {n: (c.abs() >= threshold).double() for n, c in change.items()}
                 for n in weights:
                     diff[n].copy_(change[n].double() * mask[n])
-            stepper = optimizer()
+            stepper = optimizer(FIXED_RATE)
     return {"trainable": sum(p.numel() for p in trained), "loss": losses, "grad_norm": norms}
 
 

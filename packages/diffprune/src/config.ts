@@ -24,6 +24,11 @@ export const config = z
     left: z.number().lt(0).default(-1.5).describe("Lower end of a gate before it is cut off at 0."),
     right: z.number().gt(1).default(1.5).describe("Upper end of a gate before it is cut off at 1."),
     gate_rate: z.number().positive().default(1e4).describe("Learning rate of gates, as a multiple of the run's."),
+    fixed_rate: z
+      .number()
+      .positive()
+      .default(5)
+      .describe("Learning rate of what is left after the cut, as a multiple of the run's."),
     target: z
       .union([z.string(), z.array(z.string())])
       .default("all-linear")

@@ -84,7 +84,7 @@ interface Parts {
   readonly group_alpha?: Owned;
 }
 
-/** Keeps the largest numbers of the change as they are and sets all others to zero for good; the optimizer starts anew. */
+/** Keeps the largest numbers of the change as they are and sets all others to zero for good; the optimizer starts anew, at another rate. */
 async function cutDown({ owned, value }: Pause, c: Config): Promise<Changes> {
   const weights = new Map<string, Record<string, Owned>>();
   for (const o of owned) {
@@ -107,7 +107,7 @@ async function cutDown({ owned, value }: Pause, c: Config): Promise<Changes> {
       [cut, Float32Array.of(1)],
     ] as const;
   });
-  return { values: new Map(values), restart: true };
+  return { values: new Map(values), lrScale: new Map(all.map(({ diff }) => [diff, c.fixed_rate])), restart: true };
 }
 
 /** Masks of the numbers that are largest in magnitude: a fraction of all of them, to the unit. Of equals the first are kept. */
