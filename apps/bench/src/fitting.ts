@@ -63,7 +63,8 @@ export async function fit<Batch, Row>(
   const early = Math.max(1, Math.ceil(rows.length / batch) - 1); // before the first epoch ends
   const schedule = linear({ steps, warmup: Math.ceil(steps / 10) });
   const run = { runtime, store, model, adapters, trainable, task, rows, batchSize: batch, steps, lr, schedule, seed };
-  for await (const _ of train({ ...run, bucket: true, checkpoints: { save }, saveEvery: measured ? early : 0 }));
+  const bucket = task.packed === undefined;
+  for await (const _ of train({ ...run, bucket, checkpoints: { save }, saveEvery: measured ? early : 0 }));
   const state = await readState(store, adapter);
   return { adapter, state, rates: rates ?? {} };
 }

@@ -29,16 +29,16 @@ export interface Judged extends Language {
 
 /** Two languages with one vocabulary and one task. */
 export interface Pair {
+  readonly task: "sequence-classification" | "token-classification";
   readonly vocabulary: number;
-  readonly classes: number;
-  readonly languages: readonly [Language, Language];
+  readonly languages: readonly [Judged, Judged];
 }
 
 /** Texts in words, as files have them, each with its class or with those of its words. */
 type Texts = readonly (readonly [words: readonly string[], label: string | readonly string[]])[];
 
 /** English sentences of Universal Dependencies (EWT), in small letters, with the part of speech of each word. */
-export async function tagged(folder: string, { vocabulary }: { readonly vocabulary: number }): Promise<Judged> {
+async function sentences(folder: string): Promise<readonly [train: Texts, test: Texts]> {
   const read = (text: string): Texts =>
     text.split(/\r?\n\r?\n/).flatMap((sentence) => {
       const words = linesOf(sentence).filter((line) => /^\d+\t/.test(line)); // no comments, no contractions
@@ -48,28 +48,26 @@ export async function tagged(folder: string, { vocabulary }: { readonly vocabula
     });
   const at = (name: string): string => join(folder, "xling-ud-english-ewt", name);
   const packed = await readFile(at("en_ewt-ud-train.conllu.gz"));
-  const train = read((await promisify(gunzip)(packed)).toString());
-  const lexicon = lexiconOf(train, vocabulary);
-  return languageOf(lexicon, train, read(await readFile(at("en_ewt-ud-dev.conllu"), "utf8")));
+  const test = await readFile(at("en_ewt-ud-dev.conllu"), "utf8");
+  return [read((await promisify(gunzip)(packed)).toString()), read(test)];
+}
+
+/** English, and the part of speech of each of its words. */
+export async function tagged(folder: string, { vocabulary }: { readonly vocabulary: number }): Promise<Judged> {
+  const [train, test] = await sentences(folder);
+  return languageOf(lexiconOf(train, vocabulary), train, test);
 }
 
 /**
- * Descriptions of restaurants, of E2E, and their twin: the same language, but its commonest words have changed places in pairs
- * that the seed draws. The task is to say whether a restaurant, a pub or a coffee shop is described. No description is in
- * both languages, nor is what the test's say in those to learn from.
+ * English and its twin: the same language, but its commonest words have changed places in pairs that the seed draws. The task is
+ * to tell parts of speech. No sentence to learn from is in both languages; those to judge are the same.
  * @param swapped how many words change places.
  */
 export async function twins(
   folder: string,
   { vocabulary, swapped, seed }: { readonly vocabulary: number; readonly swapped: number; readonly seed: number },
 ): Promise<Pair> {
-  const read = async (name: string): Promise<Texts> =>
-    linesOf(await readFile(join(folder, "e2e/lora-format", name), "utf8")).flatMap((line) => {
-      const [meaning = "", text = ""] = line.split("||");
-      const [, type] = /Type : ([a-z ]+?) *(?:\||$)/.exec(meaning) ?? [];
-      return type === undefined ? [] : [[wordsOf(text), type] as const];
-    });
-  const [train, test] = [await read("valid.txt"), await read("test.txt")];
+  const [train, test] = await sentences(folder);
   const half = (which: number): Texts => train.filter((_, i) => i % 2 === which);
   const places = shuffled(swapped, seed).map((i) => FIRST_WORD + i);
   const twin = new Map(places.map((word, i) => [word, places[i ^ 1] ?? word]));
@@ -78,7 +76,7 @@ export async function twins(
     languageOf(lexicon, half(0), test),
     languageOf(lexicon, half(1), test, (id) => twin.get(id) ?? id),
   ] as const;
-  return { vocabulary, classes: lexicon.classes.length, languages };
+  return { task: "token-classification", vocabulary, languages };
 }
 
 /** Tweets in two languages of AfriSenti, and whether they say something good, bad or neither. */
@@ -98,7 +96,7 @@ export async function tweets(
     languageOf(lexicon, train[0], await read(a, "dev.tsv")),
     languageOf(lexicon, train[1], await read(b, "dev.tsv")),
   ] as const;
-  return { vocabulary, classes: lexicon.classes.length, languages };
+  return { task: "sequence-classification", vocabulary, languages };
 }
 
 const linesOf = (text: string): readonly string[] => text.split(/\r?\n/).filter((line) => line !== "");

@@ -49,6 +49,13 @@ describe("bottleneck adapters", () => {
     });
   });
 
+  it("may leave out every block where an invertible one is left, and nowhere else", () => {
+    const nowhere = { leave_out: [0, 1] };
+    const kinds = owned(pfeiffer({ ...nowhere, invertible: { reduction: 1 } })).map(({ site }) => site.kind);
+    expect(new Set(kinds)).toEqual(new Set(["layer"]));
+    expect(() => owned(pfeiffer(nowhere))).toThrow("pfeiffer: all 2 residual sites that it targets are excluded.");
+  });
+
   it("stand after attention to an encoder where told to", () => {
     expect(Object.keys(widths(houlsby({ at: ["cross"], train_norms: false }), tinyT5()))).toEqual(
       [0, 1].map((i) => `decoder.block.${i}.layer.1.EncDecAttention`),

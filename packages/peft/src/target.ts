@@ -61,7 +61,7 @@ export function checkTarget(
 
 /**
  * Checks what a method's attachments name against the sites of a model. What optional ones mention must be found by one of
- * them, and where all are optional so must something at all.
+ * them, and something must be left to change.
  * @throws {TargetError} saying what matches nothing.
  */
 export function checkAdaptation(
@@ -75,26 +75,31 @@ export function checkAdaptation(
   const optional = attachments.filter(([, attachment]) => attachment.optional === true);
   for (const [kind, attachment] of attachments)
     if (attachment.optional !== true) checkAttachment(method, kind, attachment, sites, model);
-  const found = optional.flatMap(([kind, { at, exclude = [] }]) =>
-    sites.filter((s) => s.kind === kind && covers(at, s, model) && !covers(exclude, s, model)),
-  );
+  const left = ([kind, { at, exclude = [] }]: (typeof attachments)[number]): readonly Site[] =>
+    sites.filter((s) => s.kind === kind && covers(at, s, model) && !covers(exclude, s, model));
+  const found = optional.flatMap(left);
   for (const { what, at } of optional.flatMap(([, { mentions = [] }]) => mentions))
     if (!found.some((s) => covers(at, s, model)))
       throw new TargetError(
         `${method}: ${what} matches none of the sites it can change: ${found.map((s) => s.path).join(", ") || "there is none"}.`,
       );
-  if (optional.length === attachments.length && optional.length > 0 && found.length === 0)
-    throw new TargetError(`${method}: this model has nothing that it can change.`);
+  if (attachments.length === 0 || attachments.some((attachment) => left(attachment).length > 0)) return;
+  const targeted = attachments.flatMap(([kind, { at, exclude }]) => {
+    const count = sites.filter((s) => s.kind === kind && covers(at, s, model)).length;
+    return exclude === undefined || count === 0 ? [] : [`${count} ${kind}`];
+  });
+  throw new TargetError(
+    targeted.length === 0
+      ? `${method}: this model has nothing that it can change.`
+      : `${method}: all ${targeted.join(" and ")} sites that it targets are excluded.`,
+  );
 }
 
-/**
- * Checks what an attachment names against the sites of its kind: every word of its target, whatever else it mentions, and
- * that its exclusions leave something.
- */
+/** Checks what an attachment names against the sites of its kind: every word of its target, and whatever else it mentions. */
 function checkAttachment<K extends Kind>(
   method: string,
   kind: Kind,
-  { at, exclude, mentions = [] }: Attachment<K>,
+  { at, mentions = [] }: Attachment<K>,
   sites: readonly Site[],
   model: ModelInfo,
 ): void {
@@ -105,8 +110,6 @@ function checkAttachment<K extends Kind>(
       throw new TargetError(
         `${method}: ${what} matches none of the ${kind} sites it targets: ${targeted.map((s) => s.path).join(", ")}.`,
       );
-  if (exclude !== undefined && targeted.every((s) => covers(exclude, s, model)))
-    throw new TargetError(`${method}: all ${targeted.length} ${kind} sites that it targets are excluded.`);
 }
 
 /** The known word nearest to a misspelt one, if one is near. */

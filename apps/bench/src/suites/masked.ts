@@ -43,7 +43,7 @@ const SEEDS = [0, 1, 2];
  */
 export async function masked({ folder }: { readonly folder: string }): Promise<Report> {
   const { classes, texts, train, test } = await tagged(join(folder, "data"), { vocabulary: VOCABULARY });
-  const task = maskedLm({ mask: special.mask, special: new Set(Object.values(special)), rate: 0.2 });
+  const task = maskedLm({ mask: special.mask, special: new Set(Object.values(special)), rate: 0.2, packed: true });
   const reader = buildModel(config, { task: "masked-lm" });
   const tagger = buildModel(config, { task: "token-classification", labels: classes });
   const runtime = deviceRuntime(await requestDevice());

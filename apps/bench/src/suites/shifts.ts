@@ -17,11 +17,11 @@ const SIZE = { layers: 3, width: 32, heads: 4, vocabulary: 32, batch: 128, lengt
 /** Standard deviation of what is drawn. */
 const SPREAD = 0.15;
 const SEEDS = [0, 1, 2];
-/** Rows to learn from: few, as after a shift. */
-const [TRAINED, HELD_OUT] = [640, 256] as const;
-const TARGET = { batch: SIZE.batch, steps: 50, lr: 3e-3 } as const;
+/** Rows to learn from, and to judge by. */
+const [TRAINED, HELD_OUT] = [1280, 512] as const;
+const TARGET = { batch: SIZE.batch, steps: 100, lr: 3e-3 } as const;
 /** What of a block's numbers was there before the shift, and how much of that was other than now. */
-const [STRENGTH, SHARE] = [0.15, 0.5] as const;
+const [STRENGTH, SHARE] = [0.2, 0.5] as const;
 
 const shifts = ["of the inputs", "of features", "of the outputs"] as const;
 
