@@ -21,7 +21,7 @@ const SEEDS = [0, 1, 2];
 const [TRAINED, HELD_OUT] = [1280, 512] as const;
 const TARGET = { batch: SIZE.batch, steps: 100, lr: 3e-3 } as const;
 /** What of a block's numbers was there before the shift, and how much of that was other than now. */
-const [STRENGTH, SHARE] = [0.2, 0.5] as const;
+const [STRENGTH, SHARE] = [0.15, 0.5] as const;
 
 const shifts = ["of the inputs", "of features", "of the outputs"] as const;
 
