@@ -1,7 +1,7 @@
 /** @file Checkpointing keeps bits and forgets values. */
 import { describe, expect, it } from "vitest";
 import { gelu } from "../ops/activations.ts";
-import { mul } from "../ops/elementwise.ts";
+import { add, mul } from "../ops/elementwise.ts";
 import { leaf } from "../ops/leaf.ts";
 import { linear } from "../ops/linear.ts";
 import { sum } from "../ops/reduce.ts";
@@ -70,6 +70,16 @@ describe("checkpoint", () => {
     const x = trace.input("x", [3]);
     const y = checkpoint(x, (h) => gelu(gelu(h)));
     expect(reachable([sum(y)]).map((n) => n.op.name)).toEqual(["leaf", "gelu", "gelu", "sum", "reshape"]);
+  });
+
+  it("recomputes only what the region's own gradients ask for", () => {
+    const trace = new Trace();
+    const x = trace.input("x", [3]);
+    let h = x;
+    for (let i = 0; i < LAYERS; i++) h = checkpoint(h, (y) => add(gelu(gelu(y)), y));
+    const nodes = reachable(grad(sum(h), [x]) as readonly Tensor[]); // the loss depends on x
+    // Of each layer the inner one, which the outer one's gradient reads; what a layer gives to the next is there.
+    expect(nodes.filter((n) => n.region === null && n.op.name === "gelu")).toHaveLength(LAYERS);
   });
 
   it("takes a region inside a region as part of the outer one", () => {

@@ -20,10 +20,13 @@ export function checkpoint<R>(x: Tensor, f: (x: Tensor) => R): R {
 }
 
 /**
- * Gives the backward pass values it may use: those outside of regions as they are, those inside as clones, made on first
- * use. Because nodes run in the order of their creation, clones run late by construction.
+ * Gives the backward pass values it may use: those of a region as clones, made on first use, and all else as it is. Because
+ * nodes run in the order of their creation, clones run late by construction. Of what a region was given, which waits for
+ * its clones in any case, its gradients make no other clone: so the last layer of the block before is not computed twice.
+ *
+ * `within` is the region of the node that asks.
  */
-export function recomputer(): (t: Tensor) => Tensor {
+export function recomputer(): (t: Tensor, within: Region | null) => Tensor {
   const clones = new Map<Node, readonly Tensor[]>();
   const recompute = (t: Tensor, within: Region | null): Tensor => {
     const { node } = t;
@@ -37,5 +40,5 @@ export function recomputer(): (t: Tensor) => Tensor {
     }
     return outputs[t.index] as Tensor; // a clone has the outputs of its original
   };
-  return (t) => recompute(t, null);
+  return recompute;
 }

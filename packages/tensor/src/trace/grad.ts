@@ -29,8 +29,8 @@ export function grad(loss: Tensor, wrt: readonly Tensor[]): readonly (Tensor | n
       attrs: node.attrs,
       node,
       needs: (i) => wanted.has(node.inputs[i] as Tensor),
-      input: (i) => recompute(node.inputs[i] as Tensor),
-      output: (i) => recompute(node.outputs[i] as Tensor),
+      input: (i) => recompute(node.inputs[i] as Tensor, node.region),
+      output: (i) => recompute(node.outputs[i] as Tensor, node.region),
       cotangent: (i) => {
         const y = node.outputs[i] as Tensor; // rules ask for the outputs their op has
         return cotangents.get(y) ?? fill(trace, y.shape, 0);
