@@ -37,6 +37,25 @@ describe("findFit", () => {
     expect(await chosenFor(4820)).toEqual(["checkpoint_activations", "batch_size 1 × accumulate 8"]);
   });
 
+  it("takes what is kept of recomputed blocks to the host before it makes batches smaller, and back if those do alone", async () => {
+    const settingsFor = async (limit: number, share: number): Promise<readonly string[] | undefined> => {
+      const offloading = async (changes: Changes): Promise<MemoryPlan> => {
+        const { activations = 0, ...rest } = await plan(changes);
+        const offloaded = changes.train?.offload_activations === true ? activations * share : 0;
+        return { ...rest, activations: activations - offloaded, offloaded };
+      };
+      return (await findFit(run, limit, offloading)).chosen?.settings;
+    };
+    expect(await settingsFor(4960, 0.5)).toEqual(["checkpoint_activations"]);
+    expect(await settingsFor(4900, 0.5)).toEqual(["checkpoint_activations", "offload_activations"]);
+    expect(await settingsFor(4840, 0.5)).toEqual([
+      "checkpoint_activations",
+      "offload_activations",
+      "batch_size 4 × accumulate 2",
+    ]);
+    expect(await settingsFor(4885, 0.1)).toEqual(["checkpoint_activations", "batch_size 4 × accumulate 2"]);
+  });
+
   it("keeps the rows of a step where they do not halve evenly", async () => {
     const odd = { ...run, train: { ...run.train, batch_size: 3, accumulate: 2 } };
     const { chosen } = await findFit(odd, 4840, async (changes) => planOf(changed(odd, changes)));

@@ -1,9 +1,9 @@
 /** @file Settings of a run that fit into so much memory: planned one after another, the least change first. */
-import type { MemoryPlan } from "@graftml/tensor";
+import { deviceBytes, type MemoryPlan } from "@graftml/tensor";
 import { optimizers } from "@graftml/trainer";
 import { stringify } from "yaml";
 import { paint, table } from "./io.ts";
-import { bytes, totalBytes } from "./render.ts";
+import { bytes } from "./render.ts";
 import type { Run } from "./schema.ts";
 
 /** What of a run file is changed. */
@@ -46,6 +46,8 @@ const SHORTEST = 64;
 const SMALLER: Readonly<Record<string, string>> = { adamw: "adamw_8bit" };
 const FOUR_BITS = { name: "quant", type: "nf4", double_quant: true } as const;
 const CHECKPOINTS: Change = { name: "checkpoint_activations", keys: { train: { checkpoint_activations: true } } };
+/** Comes on top of it. */
+const OFFLOADED: Change = { name: "offload_activations", keys: { train: { offload_activations: true } } };
 
 /** A run with some settings changed. */
 export const changed = (run: Run, { data, train, ...keys }: Changes): Run => ({
@@ -95,10 +97,10 @@ function batches({ train: { batch_size: size, accumulate } }: Run): readonly (Ch
 }
 
 /**
- * Looks for settings that fit. First come those that change no result: recomputed activations, smaller batches with the same
- * rows in a step, moments that leave the device when they must. Then weights in fewer bits, moments in fewer bits, shorter rows,
- * each with the first two. What saves nothing is left out, and so is what cannot fit whatever its activations take. In the end
- * what is not needed is taken back.
+ * Looks for settings that fit. First come those that change no result: recomputed activations, what is kept for them on the
+ * host, smaller batches with the same rows in a step, moments that leave the device when they must. Then weights in fewer bits,
+ * moments in fewer bits, shorter rows, each with the first three. What saves nothing is left out, and so is what cannot fit
+ * whatever its activations take. In the end what is not needed is taken back.
  *
  * @param plan bytes that the run needs with some settings changed; null if they cannot stand together.
  */
@@ -112,7 +114,7 @@ export async function findFit(
     const keys = merged(changes);
     const planned = await plan(keys);
     if (planned === null) return null;
-    const total = totalBytes(planned);
+    const total = deviceBytes(planned);
     const settings = changes.map(({ name, value }) => (value === undefined ? name : `${name} ${value}`));
     return { settings, changes: keys, plan: planned, total, fits: total <= limit };
   };
@@ -147,14 +149,19 @@ export async function findFit(
     [kept, least] = [here, recomputed.total];
     if (recomputed !== asItIs) candidates.push(recomputed);
     if (recomputed.fits) return settle(recomputed, changes, saving === null ? [] : [...checkpoints, ...before]);
+    const offloaded = await tried(...changes, OFFLOADED);
+    const saves = offloaded !== null && offloaded.total < recomputed.total;
+    const [most, all] = saves ? [offloaded, [...changes, OFFLOADED]] : [recomputed, changes];
+    if (saves) candidates.push(offloaded);
+    if (most.fits) return settle(most, all, before);
     // Fewer rows save at most their share of the activations.
-    const { activations = 0 } = recomputed.plan;
+    const { activations = 0 } = most.plan;
     for (const { share, ...smaller } of batches(run)) {
-      if (recomputed.total - activations * (1 - share) > limit) continue;
-      const candidate = await tried(...changes, smaller);
+      if (most.total - activations * (1 - share) > limit) continue;
+      const candidate = await tried(...all, smaller);
       if (candidate === null) continue;
       candidates.push(candidate);
-      if (candidate.fits) return settle(candidate, [...changes, smaller], before);
+      if (candidate.fits) return settle(candidate, [...all, smaller], saves ? [OFFLOADED, ...before] : before);
     }
   }
   return end(null);

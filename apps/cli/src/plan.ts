@@ -1,5 +1,5 @@
 /** @file From an opened session to a run of the trainer, and the memory it needs. */
-import type { MemoryPlan, Store } from "@graftml/tensor";
+import { deviceBytes, type MemoryPlan, type Store } from "@graftml/tensor";
 import { each, type Example, optimizers, packRows, planRun, type Rows, schedules, stepsIn } from "@graftml/trainer";
 import { classesOf } from "./data/classes.ts";
 import { layoutsOf } from "./data/columns.ts";
@@ -12,7 +12,7 @@ import { UsageError } from "./errors.ts";
 import { localData, type Split } from "./hub/local.ts";
 import { stepsOf } from "./inputs.ts";
 import { precisionOf } from "./precision.ts";
-import { bytes, memory, totalBytes } from "./render.ts";
+import { bytes, memory } from "./render.ts";
 import type { Run } from "./schema.ts";
 import { declareSession, type Session } from "./session.ts";
 import { type AnyExample, type AnyRun, examplesFrom, taskOf } from "./tasks.ts";
@@ -99,6 +99,7 @@ export function trainerRun(
     shuffle: data.shuffle,
     bucket: data.bucket,
     checkpointActivations: train.checkpoint_activations,
+    offloadActivations: train.offload_activations,
     pagedOptimizer: train.paged_optimizer,
     evalEvery: train.eval_every,
     saveEvery: train.save_every,
@@ -118,13 +119,13 @@ function named<T>(known: Readonly<Record<string, T>>, name: string): T {
  */
 export function planWithin(run: AnyRun, { cap, runtime }: Opened): MemoryPlan {
   const beside = planRun({ ...run, pagedOptimizer: false });
-  if (totalBytes(beside) <= cap) return beside;
+  if (deviceBytes(beside) <= cap) return beside;
   const apart = planRun({ ...run, pagedOptimizer: true });
   const plan = run.pagedOptimizer === true ? apart : beside;
-  if (totalBytes(plan) <= cap) return plan;
+  if (deviceBytes(plan) <= cap) return plan;
   const half = Math.ceil(run.batchSize / 2);
   const ways: readonly (readonly [string, Partial<AnyRun>])[] = [
-    ...(totalBytes(apart) <= cap ? [["train.paged_optimizer: true", { pagedOptimizer: true }] as const] : []),
+    ...(deviceBytes(apart) <= cap ? [["train.paged_optimizer: true", { pagedOptimizer: true }] as const] : []),
     ["train.checkpoint_activations: true", { checkpointActivations: true }],
     [
       `train.batch_size: ${half} with train.accumulate: ${(run.accumulate ?? 1) * 2}`,
@@ -132,7 +133,7 @@ export function planWithin(run: AnyRun, { cap, runtime }: Opened): MemoryPlan {
     ],
     ["both", { checkpointActivations: true, batchSize: half, accumulate: (run.accumulate ?? 1) * 2 }],
   ];
-  const advice = ways.map(([name, change]) => `${name} (${bytes(totalBytes(planRun({ ...run, ...change })))})`);
+  const advice = ways.map(([name, change]) => `${name} (${bytes(deviceBytes(planRun({ ...run, ...change })))})`);
   throw new UsageError(
     `the run needs ${memory(plan)}.\n${runtime.name} may give ${bytes(cap)} (train.device_memory). Try ${advice.join(", or ")}, or shorter rows (data.max_length); graft inspect --memory tries more.`,
   );

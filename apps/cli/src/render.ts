@@ -1,5 +1,5 @@
 /** @file How numbers, memory and progress look. */
-import type { MemoryPlan } from "@graftml/tensor";
+import { deviceBytes, type MemoryPlan, OFFLOADED } from "@graftml/tensor";
 import type { Evaluation } from "@graftml/trainer";
 import { type Io, paint, seenLength } from "./io.ts";
 
@@ -28,16 +28,15 @@ export function duration(ms: number): string {
   return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
-/** Total of a memory plan. */
-export const totalBytes = (plan: MemoryPlan): number => Object.values(plan).reduce((a, b) => a + b, 0);
-
-/** "12.3 MB: weights 3.7 MB, activations 8.1 MB, …" */
+/** "12.3 MB: activations 8.1 MB, weights 3.7 MB, …; on the host 5.0 MB" */
 export function memory(plan: MemoryPlan): string {
+  const { [OFFLOADED]: offloaded = 0 } = plan;
   const kinds = Object.entries(plan)
-    .filter(([, n]) => n > 0)
+    .filter(([kind, n]) => n > 0 && kind !== OFFLOADED)
     .sort(([, a], [, b]) => b - a)
     .map(([kind, n]) => `${kind} ${bytes(n)}`);
-  return `${bytes(totalBytes(plan))}${kinds.length > 0 ? `: ${kinds.join(", ")}` : ""}`;
+  const host = offloaded > 0 ? `; on the host ${bytes(offloaded)}` : "";
+  return `${bytes(deviceBytes(plan))}${kinds.length > 0 ? `: ${kinds.join(", ")}` : ""}${host}`;
 }
 
 const BARS = "▁▂▃▄▅▆▇█";

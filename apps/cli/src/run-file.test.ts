@@ -49,6 +49,7 @@ describe("a run file", () => {
         precision: "f32",
         device_memory: "auto",
         checkpoint_activations: false,
+        offload_activations: false,
         paged_optimizer: false,
         eval_every: 0,
         save_every: 0,
@@ -131,6 +132,11 @@ describe("a run file", () => {
       "steps and epochs",
       "model: m\ntrain: { steps: 3, epochs: 1 }\n",
       "run.yaml:2: train.steps and train.epochs are both given; keep one.",
+    ],
+    [
+      "activations to offload that are not recomputed",
+      "model: m\ntrain:\n  offload_activations: true\n",
+      "run.yaml:3: train.offload_activations takes to the host what recomputed blocks are given; it needs train.checkpoint_activations: true.",
     ],
     [
       "columns that make no row",

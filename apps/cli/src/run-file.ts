@@ -94,6 +94,11 @@ export function checkRun(source: RunSource): Checked<Run> {
   const found = [
     ...problems,
     ...(both ? [`${source.where(["train", "epochs"])}: train.steps and train.epochs are both given; keep one.`] : []),
+    ...(value.train.offload_activations && !value.train.checkpoint_activations
+      ? [
+          `${source.where(["train", "offload_activations"])}: train.offload_activations takes to the host what recomputed blocks are given; it needs train.checkpoint_activations: true.`,
+        ]
+      : []),
     ...columnProblems(value, source),
   ];
   return { value: found.length > 0 ? undefined : absolute(value, source), problems: found };

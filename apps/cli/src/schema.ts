@@ -109,6 +109,10 @@ const trainSchema = z.strictObject({
     .default("auto")
     .describe('cap in bytes or as "2GB"; auto: 80 % of free memory on a software adapter, none elsewhere'),
   checkpoint_activations: z.boolean().default(false).describe("compute blocks twice, keep less"),
+  offload_activations: z
+    .boolean()
+    .default(false)
+    .describe("what is kept of blocks for that waits in the host's memory; changes no bit"),
   paged_optimizer: z
     .boolean()
     .default(false)

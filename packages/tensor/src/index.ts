@@ -53,7 +53,7 @@ export { f16ToNumber, hostRuntime } from "./runtime/host.ts";
 export { planningRuntime } from "./runtime/planner.ts";
 export type { DeviceProgram } from "./runtime/program.ts";
 export type { ProfileRow } from "./runtime/profile.ts";
-export { BUCKET_BLOCK } from "./runtime/runtime.ts";
+export { BUCKET_BLOCK, deviceBytes, OFFLOADED } from "./runtime/runtime.ts";
 export type {
   Bucket,
   Declaration,

@@ -30,6 +30,8 @@ export interface Tensor extends Aval {
 /** A stretch of the forward pass whose values are recomputed when the backward pass first needs them. */
 export interface Region {
   readonly id: number;
+  /** What it was given, and the same on the host, if that is where it waits for being recomputed. */
+  readonly offloaded: { readonly value: Tensor; readonly kept: Tensor } | null;
 }
 
 /** What linear layers read their input in. All else is f32, gradients too. */

@@ -3,6 +3,7 @@ import { input, output, scratch } from "../src/kernels/kernel.ts";
 import type { Target } from "../src/kernels/target.ts";
 import { assign } from "../src/ops/assign.ts";
 import type { LeafAttrs } from "../src/ops/leaf.ts";
+import { keep, restore } from "../src/ops/offload.ts";
 import type { Lowering, Op } from "../src/ops/op.ts";
 import { bytesOf } from "../src/runtime/placement.ts";
 import { type Binding, type Call, schedule, type Schedule } from "../src/runtime/schedule.ts";
@@ -106,6 +107,32 @@ describe("schedule", () => {
         ["group", 0],
       ],
     ]);
+  });
+
+  it("moves a value to the host and back between two dispatches, and gives its memory to others meanwhile", () => {
+    const { calls, moves, held, slots } = scheduled((t) => {
+      const x = apply(map, [t.input("x", [100])], {});
+      const kept = keep(x);
+      let y = apply(map, [x], {});
+      for (let i = 0; i < 3; i++) y = apply(map, [y], {});
+      return [apply(map2, [restore(kept), y], {})];
+    });
+    expect(moves).toEqual([
+      { to: "host", before: 1, held: 0, last: false, device: lastOf(calls[0]!) },
+      { to: "device", before: 5, held: 0, last: true, device: calls[5]!.bindings[0] },
+    ]);
+    expect(held).toEqual([400]);
+    expect(slots).toEqual([512, 512, 512]); // two for the chain, the last call reads two values and writes a third
+  });
+
+  it("does not let what is on its way to the host be written over", () => {
+    const { calls, moves } = scheduled((t) => {
+      const x = apply(map, [t.input("x", [100])], {});
+      const y = apply(map, [t.input("y", [100])], {});
+      const kept = keep(x);
+      return [apply(map2, [y, apply(map, [restore(kept)], {})], {})];
+    });
+    expect(lastOf(calls[1]!).buffer).not.toBe(moves[0]!.device.buffer);
   });
 
   it("says what an operand needs if it is larger than a binding", () => {

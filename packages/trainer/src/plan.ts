@@ -1,5 +1,5 @@
 /** @file What a run needs of a device's memory, known before anything is allocated. */
-import type { MemoryPlan, Outputs, Trace } from "@graftml/tensor";
+import { deviceBytes, type MemoryPlan, type Outputs, type Trace } from "@graftml/tensor";
 import { measures } from "./pausing.ts";
 import { traceGradients, tracePass, traceUpdate, updatesApart } from "./program.ts";
 import { type Resolved, resolve } from "./resolved.ts";
@@ -62,8 +62,7 @@ export function planRun<Batch, Row>(run: Run<Batch, Row>): MemoryPlan {
   const kinds = [...new Set(plans.flatMap((plan) => Object.keys(plan)))];
   const most = Object.fromEntries(kinds.map((kind) => [kind, Math.max(...plans.map((plan) => plan[kind] ?? 0))]));
   if (!resolved.pagedOptimizer) return most;
-  const total = (plan: MemoryPlan): number => Object.values(plan).reduce((a, b) => a + b, 0);
   return plans
     .map(({ activations = 0, optimizer = 0 }): MemoryPlan => ({ ...most, activations, optimizer }))
-    .reduce((a, b) => (total(b) > total(a) ? b : a));
+    .reduce((a, b) => (deviceBytes(b) > deviceBytes(a) ? b : a));
 }

@@ -39,14 +39,15 @@ export function resolve<Batch, Row>(run: Run<Batch, Row>): Resolved<Batch, Row> 
     shuffle: true,
     bucket: false,
     checkpointActivations: false,
+    offloadActivations: false,
     pagedOptimizer: false,
     evalEvery: 0,
     saveEvery: 0,
     ...run,
   };
-  const { store, batchSize, accumulate, rows, heldOut = [], checkpointActivations } = filled;
+  const { store, batchSize, accumulate, rows, heldOut = [] } = filled;
   check(filled);
-  const layers = layersOf(run.adapters, { checkpointActivations });
+  const layers = layersOf(run.adapters, filled);
   const facts = factsOf(run, layers);
   checkRows(run, rows, rows.lazy?.longest ?? numbersOf(rows), "row", facts);
   checkRows(run, heldOut, heldOut.lazy?.longest ?? numbersOf(heldOut), "held-out row", facts);
@@ -75,6 +76,10 @@ function check<Batch, Row>(run: Job<Batch, Row> & Choices): void {
   if (!(lr >= 0 && Number.isFinite(lr))) throw new TrainError(`lr is ${lr}; it must be a number of at least 0.`);
   if (!(maxGradNorm >= 0))
     throw new TrainError(`maxGradNorm is ${maxGradNorm}; it must be at least 0, which turns clipping off.`);
+  if (run.offloadActivations && !run.checkpointActivations)
+    throw new TrainError(
+      "offloadActivations takes to the host what recomputed blocks are given: it needs checkpointActivations: true.",
+    );
   if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32)
     throw new TrainError(`seed is ${seed}; it must be a whole number below 2³².`);
 }

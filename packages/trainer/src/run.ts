@@ -60,6 +60,8 @@ export interface Choices {
   readonly bucket: boolean;
   /** Whether blocks are recomputed by the backward pass instead of kept; changes no bit. Default false. */
   readonly checkpointActivations: boolean;
+  /** Whether what those blocks are given waits on the host until they are recomputed; changes no bit. Default false. */
+  readonly offloadActivations: boolean;
   /**
    * Whether what the optimizer remembers goes to the host where a batch does not fit beside it, and comes back for the update, a
    * bucket at a time if need be; changes no bit. Default false.
@@ -109,17 +111,17 @@ export type TrainEvent =
   | { readonly type: "done"; readonly step: number };
 
 /** The onion of a stack of adapters, innermost first. */
-export const layersOf = (adapters: readonly Adapter[], { checkpointActivations = false } = {}): readonly Layer[] => [
-  ...adapters.flatMap((adapter) => adapter.layers),
-  ...(checkpointActivations ? [recomputed] : []),
-];
+export const layersOf = (
+  adapters: readonly Adapter[],
+  { checkpointActivations: on = false, offloadActivations: offload = false }: Partial<Choices> = {},
+): readonly Layer[] => [...adapters.flatMap((adapter) => adapter.layers), ...(on ? [recomputed({ offload })] : [])];
 
 /** Outermost, so that what methods do in a block is recomputed with it. */
-const recomputed: Layer = {
+const recomputed = (how: { readonly offload: boolean }): Layer => ({
   id: "",
   name: "activation checkpointing",
-  adaptation: { layer: { at: ["block"], wrap: (x, next) => checkpoint(x, next) } },
-};
+  adaptation: { layer: { at: ["block"], wrap: (x, next) => checkpoint(x, next, how) } },
+});
 
 /** Stored types of base parameters, as the store knows them. */
 export const dtypesOf =

@@ -122,9 +122,15 @@ describe("training", () => {
     for await (const event of train({ ...setting, ...job })) if (event.step === 2) break;
   });
 
-  it("changes no bit by recomputing activations", async () => {
+  it("changes no bit by recomputing activations, wherever what they are recomputed from waits", async () => {
     const [kept, recomputed] = [await outcome({}, noisy), await outcome({ checkpointActivations: true }, noisy)];
     expect(recomputed.values).toEqual(kept.values);
+    const offloaded = await outcome({ checkpointActivations: true, offloadActivations: true }, noisy);
+    expect(offloaded.values).toEqual(kept.values);
+  });
+
+  it("does not offload activations that are not recomputed", async () => {
+    await expect(outcome({ offloadActivations: true })).rejects.toThrow(/it needs checkpointActivations: true/);
   });
 });
 

@@ -1,7 +1,7 @@
 /** @file `graft inspect`: what a model offers, what methods do with it, what that needs, and what rows look like. */
 import type { Adapter, Site } from "@graftml/peft";
 import { sites } from "@graftml/peft";
-import { show } from "@graftml/tensor";
+import { deviceBytes, show } from "@graftml/tensor";
 import type { Example, Rows } from "@graftml/trainer";
 import { costLine, costsOf } from "../cost-lines.ts";
 import { bytesOf, deviceOf, isSize } from "../device.ts";
@@ -10,7 +10,7 @@ import { findFit, showFit } from "../fitting.ts";
 import { type Given, needed, openGiven, readGiven } from "../inputs.ts";
 import { finish, type Io, paint, showFile, table } from "../io.ts";
 import { examplesOf, readRecords, type SplitRecords } from "../plan.ts";
-import { memory, percent, thousands, totalBytes } from "../render.ts";
+import { memory, percent, thousands } from "../render.ts";
 import { parseRun } from "../run-file.ts";
 import { countParameters, type Session } from "../session.ts";
 import type { AnyExample } from "../tasks.ts";
@@ -78,7 +78,7 @@ export const inspect: Command = async (io, args, options) => {
       ...counts,
       adapters: costs,
       sites: census,
-      ...(plan && { memory: { ...plan.bytes, total: totalBytes(plan.bytes) } }),
+      ...(plan && { memory: { ...plan.bytes, total: deviceBytes(plan.bytes) } }),
     },
     parts.join("\n\n"),
   );

@@ -138,7 +138,7 @@ async function fallen(cause: DeviceError, out: string, command: string): Promise
       ? "No checkpoint was due yet (train.save_every)."
       : `${showFile(saved)} is whole. Go on with: ${command}`;
   return new RunFailed(
-    `${cause.message}\nIn the run file: train.batch_size with train.accumulate, data.max_length, train.checkpoint_activations, weights, train.device_memory.\n${left}`,
+    `${cause.message}\nIn the run file: train.batch_size with train.accumulate, data.max_length, train.checkpoint_activations, train.offload_activations, weights, train.device_memory.\n${left}`,
     { cause },
   );
 }

@@ -1,6 +1,7 @@
-import { median } from "../median.ts";
 /** @file What a comparison found, as rows, as JSON and as a table in Markdown. */
-import { bytes, percent, thousands, totalBytes } from "../render.ts";
+import { deviceBytes } from "@graftml/tensor";
+import { median } from "../median.ts";
+import { bytes, percent, thousands } from "../render.ts";
 import type { Finished } from "./cell.ts";
 
 /** What runs from several seeds have in common. */
@@ -42,7 +43,7 @@ export function rowOf(title: string, lr: number, finished: readonly Finished[]):
     percent: of((f) => f.summary.percent),
     new_parameters: of((f) => f.new_parameters),
     adapter_bytes: of((f) => f.summary.adapter_bytes),
-    peak_bytes: of((f) => totalBytes(f.summary.memory.peak)),
+    peak_bytes: of((f) => deviceBytes(f.summary.memory.peak)),
     ms_per_step: of((f) => f.ms_per_step),
     latency: {
       attached: of((f) => f.latency?.attached ?? NaN),

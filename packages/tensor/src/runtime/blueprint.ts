@@ -11,7 +11,7 @@ import { collect } from "./host.ts";
 import type { StoreLayout } from "./layout.ts";
 import { bytesOf } from "./placement.ts";
 import { aligned } from "./plan.ts";
-import type { MemoryPlan, Outputs } from "./runtime.ts";
+import { type MemoryPlan, OFFLOADED, type Outputs } from "./runtime.ts";
 import { type Call, schedule, type Schedule } from "./schedule.ts";
 import { padded } from "./transfer.ts";
 
@@ -158,6 +158,7 @@ export function draft(store: StoreLayout, build: (trace: Trace) => Outputs, targ
   }
   add("transfer", inputs.bytes + words.byteLength + STAGING * outputs.bytes);
   for (const { bytes } of constants.values()) add("transfer", bytes);
+  for (const bytes of planned.held) add(OFFLOADED, bytes);
 
   return {
     schedule: planned,

@@ -1,7 +1,8 @@
 /** @file The GPU: how it is asked for, what it can do, what is allocated on it and what went wrong on it. */
 import { DeviceError } from "../errors.ts";
 import type { Target } from "../kernels/target.ts";
-import type { MemoryPlan } from "./runtime.ts";
+import { deviceBytes, type MemoryPlan, OFFLOADED } from "./runtime.ts";
+import { Turns } from "./turns.ts";
 
 /** What to ask for. */
 export interface DeviceOptions {
@@ -103,6 +104,8 @@ export class Device {
   readonly timed: boolean;
   /** How to wait where waiting for a result polls; null where it does not. */
   readonly nap: ((ms: number) => Promise<void>) | null;
+  /** Runs take their turns at the queue. */
+  readonly turns = new Turns();
   /** Labels of the shaders compiled so far, by text, for messages. */
   readonly shaders = new Map<string, string>();
   readonly #cap: number;
@@ -140,7 +143,7 @@ export class Device {
     if (this.#fault !== null) throw this.#fault;
   }
 
-  /** Bytes allocated now, by kind. */
+  /** Bytes allocated now, by kind; those on the host too. */
   allocated(): MemoryPlan {
     const bytes: Record<string, number> = {};
     for (const { kind, bytes: n } of this.#buffers.values()) bytes[kind] = (bytes[kind] ?? 0) + n;
@@ -157,10 +160,10 @@ export class Device {
    * @throws {DeviceError} with the numbers by kind.
    */
   require(plan: MemoryPlan): void {
-    const wanted = Object.values(plan).reduce((a, b) => a + b, 0);
+    const wanted = deviceBytes(plan);
     if (this.#bytes + wanted <= this.#cap) return;
     const kinds = Object.entries(plan)
-      .filter(([, n]) => n > 0)
+      .filter(([kind, n]) => n > 0 && kind !== OFFLOADED)
       .map(([kind, n]) => `${kind} ${showBytes(n)}`);
     throw new DeviceError(
       `needs ${showBytes(wanted)} of device memory (${kinds.join(", ")}); ${showBytes(this.#bytes)} are allocated and ${showBytes(this.#cap)} allowed. ` +
@@ -181,7 +184,7 @@ export class Device {
     this.require({ [kind]: bytes });
     const buffer = this.gpu.createBuffer({ label, size: bytes, usage: flags });
     this.#buffers.set(buffer, { kind, bytes });
-    this.#bytes += bytes;
+    this.#bytes += deviceBytes({ [kind]: bytes });
     return buffer;
   }
 
@@ -195,7 +198,8 @@ export class Device {
 
   /** Frees a buffer; work that was submitted with it still completes. */
   free(buffer: GPUBuffer): void {
-    this.#bytes -= this.#buffers.get(buffer)?.bytes ?? 0;
+    const { kind, bytes } = this.#buffers.get(buffer) ?? { kind: OFFLOADED, bytes: 0 };
+    this.#bytes -= deviceBytes({ [kind]: bytes });
     this.#buffers.delete(buffer);
     buffer.destroy();
   }

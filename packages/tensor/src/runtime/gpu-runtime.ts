@@ -4,8 +4,8 @@ import type { Trace } from "../tensor.ts";
 import { type Blueprint, type Constant, draft } from "./blueprint.ts";
 import { type Device, usage } from "./device.ts";
 import { Pipelines } from "./pipelines.ts";
-import { DeviceProgram } from "./program.ts";
-import type { MemoryPlan, Outputs, Runtime, Store } from "./runtime.ts";
+import { DeviceProgram, type Workspaces } from "./program.ts";
+import { type MemoryPlan, OFFLOADED, type Outputs, type Runtime, type Store } from "./runtime.ts";
 import { DeviceStore } from "./store.ts";
 import { Workspace } from "./workspace.ts";
 
@@ -17,7 +17,10 @@ export interface DeviceRuntime extends Runtime {
 /** The runtime of a device. Stores, pipelines, constants and the workspace of activations are its own. */
 export function deviceRuntime(device: Device): DeviceRuntime {
   const pipelines = new Pipelines(device);
-  const workspace = new Workspace(device);
+  const workspaces: Workspaces = {
+    activations: new Workspace(device, "activations", usage.storage),
+    host: new Workspace(device, OFFLOADED, usage.staging),
+  };
   const constants = new Map<string, GPUBuffer>();
 
   const own = (store: Store): DeviceStore => {
@@ -37,7 +40,8 @@ export function deviceRuntime(device: Device): DeviceRuntime {
   const missing = (store: DeviceStore, blueprint: Blueprint): MemoryPlan => {
     const bytes: Record<string, number> = {
       ...blueprint.memory,
-      activations: workspace.growth(blueprint.schedule.slots),
+      activations: workspaces.activations.growth(blueprint.schedule.slots),
+      [OFFLOADED]: workspaces.host.growth(blueprint.schedule.held),
     };
     const have = (kind: string, n: number): number => (bytes[kind] = (bytes[kind] ?? 0) - n);
     for (const buffer of blueprint.parameters) {
@@ -57,21 +61,27 @@ export function deviceRuntime(device: Device): DeviceRuntime {
       device.check();
       const store = own(given);
       const blueprint = draft(store, build, device.target);
-      device.require(missing(store, blueprint));
-      const program = new DeviceProgram(device, workspace, blueprint);
-      const fresh = blueprint.parameters.filter((buffer) => !store.isAllocated(buffer));
-      await device.allocate(
-        () => {
-          const shared = new Map<string, GPUBuffer>();
-          for (const buffer of blueprint.parameters) shared.set(buffer, store.allocate(buffer));
-          for (const table of blueprint.constants) shared.set(table.key, constant(table));
-          program.allocate(shared);
-        },
-        () => {
-          program.dispose();
-          store.release(fresh);
-        },
-      );
+      const program = new DeviceProgram(device, workspaces, blueprint);
+      let allocated: Promise<void> | undefined;
+      // Memory that programs share is made anew between runs, not in the middle of one.
+      await device.turns.take(() => {
+        device.require(missing(store, blueprint));
+        const fresh = blueprint.parameters.filter((buffer) => !store.isAllocated(buffer));
+        allocated = device.allocate(
+          () => {
+            const shared = new Map<string, GPUBuffer>();
+            for (const buffer of blueprint.parameters) shared.set(buffer, store.allocate(buffer));
+            for (const table of blueprint.constants) shared.set(table.key, constant(table));
+            program.allocate(shared);
+          },
+          () => {
+            program.dispose();
+            store.release(fresh);
+          },
+        );
+        return undefined;
+      });
+      await allocated;
       try {
         for (const buffer of blueprint.parameters) await store.fill(buffer);
         await program.prepare(pipelines);

@@ -1,6 +1,7 @@
 /** @file The f64 interpreter as a runtime: the oracle for every kernel, and the way to run without a GPU. */
 import { ShapeError, TraceError } from "../errors.ts";
 import { leaf, type LeafAttrs } from "../ops/leaf.ts";
+import { keepOp, restoreOp } from "../ops/offload.ts";
 import type { Value } from "../ops/op.ts";
 import { show, sizeOf } from "../shape.ts";
 import { type Node, Trace, type Tensor } from "../tensor.ts";
@@ -68,7 +69,7 @@ function memoryOf({ nodes }: Collected, store: Store): MemoryPlan {
       const n = 8 * sizeOf(node.outputs[0]!.shape);
       const key = kind === "param" ? (store.declaration(name).kind ?? "weights") : "transfer";
       bytes[key] = (bytes[key] ?? 0) + n;
-    } else if (node.op.aliases === undefined)
+    } else if (node.op.aliases === undefined && node.op !== keepOp && node.op !== restoreOp)
       for (const t of node.outputs) bytes["activations"]! += 8 * sizeOf(t.shape);
   return bytes;
 }

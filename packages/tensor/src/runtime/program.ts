@@ -1,30 +1,48 @@
-/** @file A compiled trace: allocated once, then replayed with one write, one submission and one read a run. */
+/** @file A compiled trace: allocated once, then replayed with one write, few submissions and one read a run. */
 import { DeviceError, ShapeError } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { type Blueprint, INPUTS, STAGING } from "./blueprint.ts";
 import { type Device, usage } from "./device.ts";
+import { type Part, partsOf } from "./parts.ts";
 import { waitFor } from "./patience.ts";
 import type { Pipelines } from "./pipelines.ts";
 import { Profiler, type ProfileRow } from "./profile.ts";
 import type { MemoryPlan, Program, Source, Values } from "./runtime.ts";
-import { describe } from "./schedule.ts";
+import { describe, type Move } from "./schedule.ts";
 import { decode, writer } from "./transfer.ts";
 import type { Tenant, Workspace } from "./workspace.ts";
 
-/** Dispatches in one submission: enough to make its cost vanish, few enough that the device starts early and no watchdog bites. */
-const SUBMISSION = 1024;
+/** Memory that the programs of a runtime share: of activations, and of values that wait on the host. */
+export interface Workspaces {
+  readonly activations: Workspace;
+  readonly host: Workspace;
+}
+
+/** One run of a program, while it is submitted. */
+interface Submission {
+  /** Where its results are copied to. */
+  readonly staging: GPUBuffer | null;
+  /** If it is timed; and when its times are known, once all of it is submitted. */
+  profiler: Profiler | null;
+  timed?: Promise<void>;
+}
 
 /** A program on a device. */
-export class DeviceProgram implements Program, Tenant {
+export class DeviceProgram implements Program {
   readonly memory: MemoryPlan;
   readonly text: string;
-  readonly slots: readonly number[];
   readonly #device: Device;
-  readonly #workspace: Workspace;
+  readonly #workspaces: Workspaces;
+  readonly #tenancy: Readonly<Record<keyof Workspaces, Tenant>>;
   readonly #blueprint: Blueprint;
   /** What the caller gives, as it is uploaded. */
   readonly #given: ArrayBuffer;
   readonly #writers: readonly { readonly name: string; readonly write: (values: Source) => void }[];
+  readonly #parts: readonly Part[];
+  /** Whether a run waits for the host before all of it is submitted. */
+  readonly #waits: boolean;
+  /** The bytes of each value on the host, once they are there. */
+  readonly #arrivals: Promise<ArrayBuffer>[] = [];
   /** Workgroups of each call, three numbers each. */
   readonly #grid: Uint32Array;
   /** Buffers of parameters, constants and inputs, by name. */
@@ -45,13 +63,17 @@ export class DeviceProgram implements Program, Tenant {
   }[] = [];
 
   /** A program that has no memory yet. */
-  constructor(device: Device, workspace: Workspace, blueprint: Blueprint) {
+  constructor(device: Device, workspaces: Workspaces, blueprint: Blueprint) {
+    const { slots, held } = blueprint.schedule;
+    const rebind = (): void => this.#rebind();
     this.#device = device;
-    this.#workspace = workspace;
+    this.#workspaces = workspaces;
+    this.#tenancy = { activations: { slots, rebind }, host: { slots: held, rebind } };
     this.#blueprint = blueprint;
     this.memory = blueprint.memory;
     this.text = describe(blueprint.schedule);
-    this.slots = blueprint.schedule.slots;
+    this.#parts = partsOf(blueprint.schedule);
+    this.#waits = this.#parts.some(({ restores }) => restores.length > 0);
     this.#grid = Uint32Array.from(blueprint.schedule.calls.flatMap((call) => call.workgroups));
     this.#given = new ArrayBuffer(blueprint.inputBytes);
     this.#writers = blueprint.inputs.map(({ name, shape, dtype, offset }) => ({
@@ -77,16 +99,17 @@ export class DeviceProgram implements Program, Tenant {
     }
     if (outputBytes > 0) for (let i = 0; i < STAGING; i++) this.#staging.push(this.#newStaging());
     if (this.#device.timed) this.#profiler = new Profiler(this.#device, schedule.calls);
-    this.#workspace.admit(this);
+    this.#workspaces.activations.admit(this.#tenancy.activations);
+    this.#workspaces.host.admit(this.#tenancy.host);
   }
 
   /** Compiles the kernels and binds their operands. */
   async prepare(pipelines: Pipelines): Promise<void> {
     this.#pipelines = await Promise.all(this.#blueprint.schedule.calls.map(({ kernel }) => pipelines.get(kernel)));
-    await this.#device.allocate(() => this.rebind());
+    await this.#device.allocate(() => this.#rebind());
   }
 
-  rebind(): void {
+  #rebind(): void {
     const { gpu } = this.#device;
     const { schedule, sizesOf, outputs } = this.#blueprint;
     if (this.#pipelines.length < schedule.calls.length) return; // not prepared yet
@@ -116,11 +139,20 @@ export class DeviceProgram implements Program, Tenant {
       if (values === undefined) throw new ShapeError(`run: input ${name} is missing.`);
       write(values);
     }
-    if (this.#inputs !== null) queue.writeBuffer(this.#inputs, 0, this.#given);
+    const { turns } = this.#device;
+    const given = turns.free ? this.#given : this.#given.slice(0); // the next run may be given its inputs first
     const staging = this.#staging.pop() ?? (this.#blueprint.outputBytes > 0 ? this.#newStaging() : null);
-    const timed = this.#profiler?.ready === true;
-    this.#submit(staging, timed ? this.#profiler : null);
-    await waitFor(Promise.all([this.#settle(staging), timed ? this.#profiler?.collect() : null]), this.#device.nap);
+    const submission: Submission = { staging, profiler: null };
+    const submitted = turns.take(() => {
+      if (this.#profiler?.ready === true) submission.profiler = this.#profiler;
+      if (this.#inputs !== null) queue.writeBuffer(this.#inputs, 0, given);
+      if (this.#waits) return this.#submitInTurn(submission);
+      for (const part of this.#parts) this.#submit(part, submission);
+      return undefined;
+    });
+    if (submitted !== undefined) await submitted;
+    const arrived = staging === null ? this.#device.gpu.queue.onSubmittedWorkDone() : staging.mapAsync(usage.mapRead);
+    await waitFor(Promise.all([this.#arrived(arrived, "the results"), submission.timed]), this.#device.nap);
     this.#device.check();
     return staging === null ? {} : this.#read(staging);
   }
@@ -133,58 +165,92 @@ export class DeviceProgram implements Program, Tenant {
 
   dispose(): void {
     this.#disposed = true;
-    this.#workspace.dismiss(this);
-    this.#profiler?.dispose();
-    for (const buffer of [this.#inputs, this.#sizes, ...this.#staging.splice(0)])
-      if (buffer !== null) this.#device.free(buffer);
+    void this.#device.turns.take(() => {
+      this.#workspaces.activations.dismiss(this.#tenancy.activations);
+      this.#workspaces.host.dismiss(this.#tenancy.host);
+      this.#profiler?.dispose();
+      for (const buffer of [this.#inputs, this.#sizes, ...this.#staging.splice(0)])
+        if (buffer !== null) this.#device.free(buffer);
+      return undefined;
+    });
   }
 
-  #submit(staging: GPUBuffer | null, profiler: Profiler | null): void {
+  /** Submits a run that waits for values on the host; the device works on what is submitted meanwhile. */
+  async #submitInTurn(submission: Submission): Promise<void> {
+    for (const part of this.#parts) {
+      for (const move of part.restores) await this.#restore(move);
+      this.#submit(part, submission);
+    }
+  }
+
+  /** Writes a value on the host back, after all that is submitted. */
+  async #restore({ device, held, last }: Move): Promise<void> {
+    const arrival = this.#arrivals[held] as Promise<ArrayBuffer>; // it was kept before
+    const bytes = await waitFor(this.#arrived(arrival, "values that wait on the host"), this.#device.nap);
+    this.#device.gpu.queue.writeBuffer(this.#buffer(device.buffer), device.offset, bytes);
+    if (last) this.#workspaces.host.slot(held).unmap();
+    await waitFor(this.#device.handed(device.size), this.#device.nap);
+  }
+
+  #submit(part: Part, submission: Submission): void {
     const { gpu } = this.#device;
+    const { from, to, keeps } = part;
+    const { staging, profiler } = submission;
     const grid = this.#grid;
     const groups = this.#groups;
     const pipelines = this.#pipelines;
-    const count = groups.length;
-    let next = 0;
-    do {
-      const end = Math.min(count, next + SUBMISSION);
-      const encoder = gpu.createCommandEncoder();
-      if (profiler === null) {
-        const pass = encoder.beginComputePass();
-        let current: GPUComputePipeline | undefined;
-        for (; next < end; next++) {
-          const pipeline = pipelines[next] as GPUComputePipeline; // one for each call
-          if (pipeline !== current) pass.setPipeline((current = pipeline));
-          pass.setBindGroup(0, groups[next]);
-          pass.dispatchWorkgroups(grid[3 * next] as number, grid[3 * next + 1], grid[3 * next + 2]);
-        }
+    const encoder = gpu.createCommandEncoder();
+    if (profiler === null) {
+      const pass = encoder.beginComputePass();
+      let current: GPUComputePipeline | undefined;
+      for (let next = from; next < to; next++) {
+        const pipeline = pipelines[next] as GPUComputePipeline; // one for each call
+        if (pipeline !== current) pass.setPipeline((current = pipeline));
+        pass.setBindGroup(0, groups[next]);
+        pass.dispatchWorkgroups(grid[3 * next] as number, grid[3 * next + 1], grid[3 * next + 2]);
+      }
+      pass.end();
+    } else {
+      for (let next = from; next < to; next++) {
+        const pass = encoder.beginComputePass(profiler.passes[next]);
+        pass.setPipeline(pipelines[next] as GPUComputePipeline); // one for each call
+        pass.setBindGroup(0, groups[next]);
+        pass.dispatchWorkgroups(grid[3 * next] as number, grid[3 * next + 1], grid[3 * next + 2]);
         pass.end();
-      } else {
-        for (; next < end; next++) {
-          const pass = encoder.beginComputePass(profiler.passes[next]);
-          pass.setPipeline(pipelines[next] as GPUComputePipeline); // one for each call
-          pass.setBindGroup(0, groups[next]);
-          pass.dispatchWorkgroups(grid[3 * next] as number, grid[3 * next + 1], grid[3 * next + 2]);
-          pass.end();
-        }
       }
-      if (next === count) {
-        if (staging !== null)
-          for (const { buffer, from, to, bytes } of this.#copies)
-            encoder.copyBufferToBuffer(buffer, from, staging, to, bytes);
-        profiler?.resolve(encoder);
-      }
-      gpu.queue.submit([encoder.finish()]);
-    } while (next < count);
+    }
+    for (const { device, held } of keeps)
+      encoder.copyBufferToBuffer(
+        this.#buffer(device.buffer),
+        device.offset,
+        this.#workspaces.host.slot(held),
+        0,
+        device.size,
+      );
+    const isLast = part === this.#parts.at(-1);
+    if (isLast) {
+      if (staging !== null)
+        for (const { buffer, from, to, bytes } of this.#copies)
+          encoder.copyBufferToBuffer(buffer, from, staging, to, bytes);
+      profiler?.resolve(encoder);
+    }
+    gpu.queue.submit([encoder.finish()]);
+    if (isLast && profiler !== null) submission.timed = profiler.collect();
+    for (const { device, held } of keeps) {
+      const host = this.#workspaces.host.slot(held);
+      const arrival = host.mapAsync(usage.mapRead, 0, device.size).then(() => host.getMappedRange(0, device.size));
+      arrival.catch(() => undefined); // it is thrown where the value is needed
+      this.#arrivals[held] = arrival;
+    }
   }
 
-  /** Resolves when the run just submitted is done. */
-  async #settle(staging: GPUBuffer | null): Promise<void> {
+  /** Resolves when bytes that the device is to hand over are there. */
+  async #arrived<T>(result: Promise<T>, what: string): Promise<T> {
     try {
-      await (staging === null ? this.#device.gpu.queue.onSubmittedWorkDone() : staging.mapAsync(usage.mapRead));
+      return await result;
     } catch (cause) {
       this.#device.check(); // the reason, if the device knows it
-      throw new DeviceError("the results could not be read back.", { cause });
+      throw new DeviceError(`${what} could not be read back.`, { cause });
     }
   }
 
@@ -207,7 +273,7 @@ export class DeviceProgram implements Program, Tenant {
   }
 
   #buffer(of: string | number): GPUBuffer {
-    if (typeof of === "number") return this.#workspace.slot(of);
+    if (typeof of === "number") return this.#workspaces.activations.slot(of);
     const buffer = this.#named.get(of);
     if (buffer === undefined) throw new DeviceError(`the program has no buffer ${of}.`);
     return buffer;

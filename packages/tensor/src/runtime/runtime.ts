@@ -12,8 +12,18 @@ export type Source = Float32Array | Float64Array | Int32Array | Uint32Array | Ui
 /** Values at once, or piece by piece in their order: then a piece is good until the next one is asked for. */
 export type Given = Source | AsyncIterable<Source>;
 
-/** Bytes by what they are for: "weights", "trainable", "gradients", "optimizer", "activations", "transfer". */
+/**
+ * Bytes by what they are for: "weights", "trainable", "gradients", "optimizer", "activations", "transfer"; and "offloaded", which
+ * lie in the host's memory.
+ */
 export type MemoryPlan = Readonly<Record<string, number>>;
+
+/** The kind of memory that a device reads and writes but does not have: no cap on it holds there. */
+export const OFFLOADED = "offloaded";
+
+/** Bytes of a plan that the device has to have. */
+export const deviceBytes = (plan: MemoryPlan): number =>
+  Object.entries(plan).reduce((sum, [kind, bytes]) => (kind === OFFLOADED ? sum : sum + bytes), 0);
 
 /** What a parameter is, before it has memory. */
 export interface Declaration extends Aval {
@@ -72,8 +82,9 @@ export interface Program {
   /** The compiled steps, one a line. */
   readonly text: string;
   /**
-   * Submits one run before it returns; the promise is of the outputs read back, by name. Runs are executed in the order
-   * of their submission, so a caller need not await one before the next.
+   * Submits one run before it returns, or as much of it as it can if values wait on the host in its middle; the promise is of
+   * the outputs read back, by name. Runs are executed in the order they were asked for, so a caller need not await one before
+   * the next.
    * @throws {ShapeError} for a missing input or one of the wrong length.
    */
   run(inputs: Readonly<Record<string, Source>>): Promise<Readonly<Record<string, Values>>>;

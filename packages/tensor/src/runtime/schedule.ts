@@ -3,6 +3,7 @@ import { DeviceError } from "../errors.ts";
 import type { Dispatch, Kernel, OperandRange } from "../kernels/kernel.ts";
 import { assignLowering } from "../kernels/map.ts";
 import type { Target } from "../kernels/target.ts";
+import { keepOp, restoreOp } from "../ops/offload.ts";
 import type { Lowering } from "../ops/op.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Step } from "../trace/fuse.ts";
@@ -30,9 +31,26 @@ export interface Call {
   readonly label: string;
 }
 
+/** A copy of a value to the host or back, between two calls. */
+export interface Move {
+  readonly to: "host" | "device";
+  /** Number of the call before which it happens. */
+  readonly before: number;
+  /** Where the value is on the device. */
+  readonly device: Binding;
+  /** Number of the value among those on the host. */
+  readonly held: number;
+  /** Whether no later one needs the copy on the host. */
+  readonly last: boolean;
+}
+
 /** What a program does, in order, and the slots it needs. */
 export interface Schedule {
   readonly calls: readonly Call[];
+  /** Copies between the calls, in order. */
+  readonly moves: readonly Move[];
+  /** Bytes of each value that waits on the host. */
+  readonly held: readonly number[];
   /** Bytes of each slot, largest first. */
   readonly slots: readonly number[];
   /** The most activation bytes alive at once: what no plan could do without. */
@@ -79,6 +97,10 @@ export function schedule(
   };
 
   const calls: { readonly dispatch: Dispatch; readonly label: string; readonly operands: readonly Memory[] }[] = [];
+  const moves: (Pick<Move, "to" | "before" | "held"> & { readonly memory: Memory })[] = [];
+  /** Values on the host, by the tensors that stand for them there. */
+  const held = new Map<Tensor, { readonly index: number; readonly bytes: number }>();
+  let now = 0; // counts calls and moves
   const append = (lowering: Lowering, label: string, inputs: readonly Memory[], results: readonly Memory[]): void => {
     const scratch = (lowering.scratch ?? []).map(fresh);
     for (const dispatch of lowering.dispatches) {
@@ -88,14 +110,29 @@ export function schedule(
           throw new DeviceError(
             `kernel "${dispatch.kernel.label}" at ${label || "the top"} names ${operand.of} ${operand.index}, which its op does not have.`,
           );
-        if (!isPlace(memory)) (operand.access === "read" ? memory.reads : memory.writes).push(calls.length);
+        if (!isPlace(memory)) (operand.access === "read" ? memory.reads : memory.writes).push(now);
         return memory;
       });
       calls.push({ dispatch, label, operands });
+      now++;
     }
+  };
+  const move = (to: Move["to"], value: Tensor, kept: Tensor): void => {
+    const memory = memoryOf(value);
+    const copy = held.get(kept) ?? { index: held.size, bytes: padded(memory.bytes) };
+    held.set(kept, copy);
+    moves.push({ to, before: calls.length, held: copy.index, memory });
+    if (!isPlace(memory)) (to === "host" ? memory.reads : memory.writes).push(now);
+    now++;
   };
 
   for (const { op, inputs, outputs: results, attrs, label } of placement.steps) {
+    if (op === keepOp || op === restoreOp) {
+      const [from, result] = [inputs[0] as Tensor, results[0] as Tensor]; // they have one of each
+      if (op === keepOp) move("host", from, result);
+      else move("device", result, from);
+      continue;
+    }
     const written = results.map(memoryOf);
     const buffers = new Set(written.filter(isPlace).map((p) => p.buffer));
     const updated = op.updates === true ? op.aliases : undefined;
@@ -111,7 +148,7 @@ export function schedule(
   }
 
   const ends = outputs.map(memoryOf);
-  for (const memory of ends) if (!isPlace(memory)) memory.reads.push(calls.length);
+  for (const memory of ends) if (!isPlace(memory)) memory.reads.push(now);
   const alive = all.filter((memory) => memory.reads.length + memory.writes.length > 0);
   const { sizes, places } = pack(alive);
   const slots = new Map(alive.map((memory, i) => [memory, places[i] as SlotPlace])); // pack gives each value a place
@@ -143,18 +180,30 @@ export function schedule(
         label,
       };
     }),
+    moves: moves.map(({ memory, ...rest }, i) => ({
+      ...rest,
+      device: bind(memory),
+      last: !moves.slice(i + 1).some((later) => later.held === rest.held),
+    })),
+    held: Array.from(held.values(), ({ bytes }) => bytes),
     slots: sizes,
     peak: peak(alive),
     outputs: ends.map((memory) => bind(memory)),
   };
 }
 
-/** One line a dispatch: its kernel, sizes, workgroups, memory and site. */
-export function describe({ calls }: Schedule): string {
-  return calls
-    .map(({ kernel, sizes, workgroups, bindings, label }) => {
-      const memory = bindings.map(({ buffer }) => (typeof buffer === "number" ? `#${buffer}` : buffer));
-      return `${kernel.label} (${sizes.join(", ")}) ${workgroups.join("×")} [${memory.join(", ")}]${label === "" ? "" : `  ${label}`}`;
-    })
-    .join("\n");
+/** One line a dispatch: its kernel, sizes, workgroups, memory and site; and one a copy to the host or back. */
+export function describe({ calls, moves }: Schedule): string {
+  const name = ({ buffer }: Binding): string => (typeof buffer === "number" ? `#${buffer}` : buffer);
+  const movesBefore = (call: number): readonly string[] =>
+    moves
+      .filter(({ before }) => before === call)
+      .map(({ to, device, held }) => `${to === "host" ? "keep" : "restore"} ${held} [${name(device)}]`);
+  return [
+    ...calls.flatMap(({ kernel, sizes, workgroups, bindings, label }, i) => [
+      ...movesBefore(i),
+      `${kernel.label} (${sizes.join(", ")}) ${workgroups.join("×")} [${bindings.map(name).join(", ")}]${label === "" ? "" : `  ${label}`}`,
+    ]),
+    ...movesBefore(calls.length),
+  ].join("\n");
 }

@@ -63,6 +63,7 @@ export class DeviceStore extends StoreLayout implements Store {
     const { shape, dtype, values } = this.declaration(name);
     const { buffer, offset } = this.place(name);
     this.device.check();
+    await this.device.turns.take(() => undefined);
     const size = sizeOf(shape);
     const parked = this.#parked.get(buffer);
     if (parked !== undefined) return decode(dtype, parked, offset, size);
@@ -77,6 +78,7 @@ export class DeviceStore extends StoreLayout implements Store {
     const { shape, dtype } = this.declaration(name);
     const { buffer, offset } = this.place(name);
     this.device.check();
+    await this.device.turns.take(() => undefined);
     const size = sizeOf(shape);
     const parked = this.#parked.get(buffer);
     if (parked !== undefined) return writer(name, dtype, parked, offset, size)(values);
@@ -86,6 +88,7 @@ export class DeviceStore extends StoreLayout implements Store {
   }
 
   async park(...names: readonly string[]): Promise<void> {
+    await this.device.turns.take(() => undefined);
     for (const name of this.buffersOf(names)) {
       const memory = this.#memory.get(name);
       if (memory === undefined) continue;

@@ -1,5 +1,5 @@
-/** @file The memory of activations, shared by the programs of a runtime: they never run at the same time. */
-import { type Device, usage } from "./device.ts";
+/** @file Memory for one run at a time, shared by the programs of a runtime: they never run at the same time. */
+import type { Device } from "./device.ts";
 
 /** What a program wants of the workspace. */
 export interface Tenant {
@@ -12,11 +12,16 @@ export interface Tenant {
 /** Slots by rank: the k-th is as large as the largest k-th slot of any tenant, so the sum stays near the largest tenant's. */
 export class Workspace {
   readonly #device: Device;
+  readonly #kind: string;
+  readonly #flags: GPUBufferUsageFlags;
   readonly #tenants = new Set<Tenant>();
   readonly #slots: GPUBuffer[] = [];
 
-  constructor(device: Device) {
+  /** @param kind what its bytes are counted as. */
+  constructor(device: Device, kind: string, flags: GPUBufferUsageFlags) {
     this.#device = device;
+    this.#kind = kind;
+    this.#flags = flags;
   }
 
   /** Bytes by which a further tenant would make the workspace grow. */
@@ -56,7 +61,7 @@ export class Workspace {
         this.#device.free(old);
         replaced = true;
       }
-      this.#slots[k] = this.#device.buffer("activations", `slot ${k}`, bytes, usage.storage);
+      this.#slots[k] = this.#device.buffer(this.#kind, `${this.#kind}, slot ${k}`, bytes, this.#flags);
     });
     return replaced;
   }

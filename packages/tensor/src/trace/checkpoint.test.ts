@@ -6,6 +6,8 @@ import { leaf } from "../ops/leaf.ts";
 import { linear } from "../ops/linear.ts";
 import { sum } from "../ops/reduce.ts";
 import { hostRuntime } from "../runtime/host.ts";
+import { planningRuntime } from "../runtime/planner.ts";
+import type { MemoryPlan } from "../runtime/runtime.ts";
 import { sizeOf } from "../shape.ts";
 import { type Node, type Tensor, Trace } from "../tensor.ts";
 import { checkpoint } from "./checkpoint.ts";
@@ -17,14 +19,15 @@ const WIDTH = 8;
 const ROWS = 32;
 
 /** Loss and gradients of a stack of layers, each of which keeps three values of x's size. */
-function stack(trace: Trace, region: typeof checkpoint): { loss: Tensor; grads: readonly Tensor[] } {
-  const weights = Array.from({ length: LAYERS }, (_, i) => trace.input(`w${i}`, [WIDTH, WIDTH]));
+function stack(trace: Trace, region: typeof checkpoint, layers = LAYERS): { loss: Tensor; grads: readonly Tensor[] } {
+  const weights = Array.from({ length: layers }, (_, i) => trace.input(`w${i}`, [WIDTH, WIDTH]));
   let h = trace.input("x", [ROWS, WIDTH]);
   for (const w of weights) h = region(h, (x) => mul(gelu(linear(gelu(x), w)), x));
   const loss = sum(mul(h, h));
   return { loss, grads: grad(loss, weights) as readonly Tensor[] }; // the loss depends on every weight
 }
 
+const offloading: typeof checkpoint = (x, f) => checkpoint(x, f, { offload: true });
 const plainly = <R>(x: Tensor, f: (x: Tensor) => R): R => f(x);
 
 /** Most elements, besides inputs, alive at once when nodes run in order and a value dies after its last use. */
@@ -55,6 +58,7 @@ describe("checkpoint", () => {
       return program.run({ x: values(ROWS * WIDTH), ...inputs });
     };
     expect(await run(checkpoint)).toEqual(await run(plainly));
+    expect(await run(offloading)).toEqual(await run(plainly));
   });
 
   it("has fewer elements alive at once", () => {
@@ -63,6 +67,32 @@ describe("checkpoint", () => {
       return peak([loss, ...grads]);
     };
     expect(peakOf(checkpoint)).toBeLessThan(0.7 * peakOf(plainly));
+  });
+
+  it("keeps on the device what one layer needs, however many there are, where it is given its input from the host", () => {
+    const planned = (region: typeof checkpoint, layers: number): MemoryPlan => {
+      const runtime = planningRuntime();
+      return runtime.plan(runtime.store(), (trace) => {
+        const { loss, grads } = stack(trace, region, layers);
+        return { loss, lowest: grads[0] as Tensor };
+      });
+    };
+    const value = 4 * ROWS * WIDTH;
+    const [few, many] = [planned(offloading, LAYERS), planned(offloading, 3 * LAYERS)];
+    expect(many["activations"]).toBe(few["activations"]);
+    expect(many["offloaded"]).toBe((3 * LAYERS - 1) * value); // the first layer's is the program's input
+    const [fewKept, manyKept] = [planned(checkpoint, LAYERS), planned(checkpoint, 3 * LAYERS)];
+    expect(manyKept["activations"]! - fewKept["activations"]!).toBe(2 * LAYERS * value);
+  });
+
+  it("sends nothing to the host that no gradient asks for", () => {
+    const trace = new Trace();
+    const [x, w] = [trace.input("x", [3, 3]), trace.input("w", [3, 3])];
+    const layer = (h: Tensor): Tensor => gelu(linear(gelu(h), w));
+    const below = offloading(offloading(x, gelu), gelu);
+    const [g] = grad(sum(offloading(below, layer)), [w]);
+    const names = reachable([g as Tensor]).map(({ op }) => op.name); // the sum depends on w
+    expect(names.filter((name) => name === "keep" || name === "restore")).toEqual(["keep", "restore"]);
   });
 
   it("recomputes nothing where no gradient asks for it", () => {
