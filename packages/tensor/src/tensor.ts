@@ -18,6 +18,8 @@ export interface Node {
   readonly label: string;
   /** The checkpointed region it belongs to; its values are recomputed by the backward pass instead of kept. */
   readonly region: Region | null;
+  /** The node that it computes again, for the backward pass. */
+  readonly original: Node | null;
 }
 
 /** A value in a trace: what shape and type it has and which node makes it. It never owns memory. */
@@ -103,7 +105,13 @@ export class Trace {
 }
 
 /** Appends a node to the trace and returns its outputs. */
-export function record<A>(trace: Trace, op: Op<A>, inputs: readonly Tensor[], attrs: A): readonly Tensor[] {
+export function record<A>(
+  trace: Trace,
+  op: Op<A>,
+  inputs: readonly Tensor[],
+  attrs: A,
+  original: Node | null = null,
+): readonly Tensor[] {
   for (const t of inputs)
     if (t.node.trace !== trace) throw new TraceError(`${op.name}: its inputs come from different traces.`);
   const outputs: Tensor[] = [];
@@ -117,6 +125,7 @@ export function record<A>(trace: Trace, op: Op<A>, inputs: readonly Tensor[], at
     outputs,
     label: trace.label,
     region: trace.region,
+    original,
   };
   op.infer(inputs, attrs).forEach(({ shape, dtype }, index) => outputs.push({ node, index, shape, dtype }));
   trace.nodes.push(node);

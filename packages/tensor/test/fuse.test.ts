@@ -1,6 +1,7 @@
 /** @file Fused programs do what plain ones do, in fewer steps. */
 import { describe, expect, it } from "vitest";
 import * as g from "../src/index.ts";
+import type { FusedAttrs } from "../src/ops/fused.ts";
 import { type LeafAttrs, leaf } from "../src/ops/leaf.ts";
 import { fuse, type Step } from "../src/trace/fuse.ts";
 import { isView, type Places } from "../src/trace/memory.ts";
@@ -127,6 +128,23 @@ describe("fuse", () => {
     };
     const stepsWith = (place: Places): string[] => work(fuse(nodes, Object.values(outputs), { place }));
     expect({ over: stepsWith(placed(4)), apart: stepsWith(placed(256)) }).toEqual({ over, apart });
+  });
+
+  it("stores what it computes again where that was stored before, though less of it is read", () => {
+    const { nodes, outputs } = trace({
+      shapes: { x: [4, 8], w: [8, 8], a: [8, 8], m: [4, 8] },
+      build: ({ x, w, a, m }) => {
+        const loss = g.checkpoint(x!, (x) => {
+          const h = g.exp(x);
+          return g.sum(g.add(g.linear(h, w!), g.linear(g.mul(h, m!), a!)));
+        });
+        return { loss, da: g.grad(loss, [a!])[0]! };
+      },
+    });
+    const fused = fuse(nodes, Object.values(outputs)).filter((s) => s.op.name === "fusedMap");
+    const parts = fused.map(({ attrs }) => (attrs as FusedAttrs).calls.map((call) => call.op.name));
+    expect(parts).not.toContainEqual(["exp", "mul"]);
+    expect(nodes.filter((n) => n.original !== null).map((n) => n.op.name)).toEqual(["exp", "mul"]);
   });
 
   it("has no views among the inputs of what it fuses", () => {

@@ -50,7 +50,7 @@ export function recomputer(): (t: Tensor, within: Region | null) => Tensor {
     if (outputs === undefined) {
       const region = node.region;
       const inputs = node.inputs.map((input) => recompute(input, region));
-      outputs = node.trace.within(node.label, () => record(node.trace, node.op, inputs, node.attrs));
+      outputs = node.trace.within(node.label, () => record(node.trace, node.op, inputs, node.attrs, node));
       clones.set(node, outputs);
     }
     return outputs[t.index] as Tensor; // a clone has the outputs of its original

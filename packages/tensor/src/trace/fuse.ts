@@ -118,11 +118,21 @@ function group(nodes: readonly Node[], kept: ReadonlySet<Tensor>, place: Places)
     );
   };
 
+  /** Whether a value is read from memory by one of the nodes that read it, or too dear for each of them to compute. */
+  const isStored = (node: Node): boolean => {
+    const [value] = node.outputs;
+    const reading = value === undefined ? [] : (consumers.get(value) ?? []);
+    if (reading.length > 1 && !cheap.has(node)) return true;
+    return reading.some((consumer) => !computed(consumer).some((t) => source(t) === value));
+  };
+
   // From the last node to the first, so that it is known where a value is read before it is known where it is made.
   for (const node of nodes.toReversed()) {
     const value = node.outputs[0];
     // Halves are rounded where they are stored, so they are stored.
     if (!isElementwise(node) || value === undefined || value.dtype === "f16" || kept.has(value)) continue;
+    // Kernels that do more at once may round otherwise: what is computed again is cut as it was.
+    if (node.original !== null && isStored(node.original)) continue;
     const roots = readers(value);
     if (roots.length > 1 && !cheap.has(node)) continue;
     if (!roots.every((root) => joins(node, root))) continue;
