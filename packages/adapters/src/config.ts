@@ -62,7 +62,9 @@ export const keys = ({ activation, scaling, init, at, train_norms, width }: Defa
     leave_out: z
       .array(z.int().min(0))
       .default([])
-      .describe("Blocks without adapters; a decoder's count on from its encoder's."),
+      .describe(
+        "Blocks without adapters; a decoder's count on from its encoder's. All of them, if `invertible` is to stand alone.",
+      ),
     at: z
       .array(z.enum(sublayers))
       .min(1)
